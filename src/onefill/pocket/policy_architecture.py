@@ -8,7 +8,6 @@ AutoencoderTiny), only smaller, so a folder saved from here is loaded and run by
 from __future__ import annotations
 
 import json
-import string
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -35,7 +34,7 @@ from transformers import (
 CLIP_POSITIONS = 16
 """Longest CLIP sequence of an embedded policy; the T5 limit is the one a user meets."""
 
-_PLAIN_CHARACTERS = string.ascii_lowercase + string.ascii_uppercase + string.digits + "-'\".,!?&:"
+_SIGNS = "-'\".,!?&:"
 _RANDOM_VOCABULARY = [
     *("a", "an", "the", "red", "blue", "straw", "hat", "cat", "tree", "ball", "remove"),
     *("high-definition,", "perfect", "composition", "澳门", "open"),
@@ -90,11 +89,12 @@ def _build_clip_tokenizer(words: list[str]) -> CLIPTokenizer:
 
 
 def _build_t5_tokenizer(words: list[str], characters: str) -> T5Tokenizer:
-    # Unigram picks the split with the largest sum of scores: a whole word beats its letters.
-    special = ["<pad>", "</s>", "<unk>"]
-    pieces = [(piece, 0.0) for piece in special]
+    # Unigram picks the split with the largest sum of scores: a whole word beats its characters.
+    # Without letters, an unknown word is one <unk>, and not a row of tokens that fills the prompt.
+    single = "▁" + _SIGNS + characters if characters else _SIGNS
+    pieces = [(piece, 0.0) for piece in ("<pad>", "</s>", "<unk>")]
     pieces += [("▁" + word, -2.0) for word in words]
-    pieces += [(letter, -10.0) for letter in dict.fromkeys("▁" + _PLAIN_CHARACTERS + characters)]
+    pieces += [(character, -10.0) for character in dict.fromkeys(single)]
     return T5Tokenizer(vocab=pieces, extra_ids=0, model_max_length=512)
 
 
@@ -104,8 +104,8 @@ def build_tokenizers(
     """Tokenizers that know a closed vocabulary, built without any file.
 
     Every whitespace-separated word is one T5 token and one CLIP token (one for each run of
-    letters, digit or run of signs). Other text is spelt in bytes by CLIP, and in letters or
-    ``<unk>`` by T5. CLIP lower-cases; T5 tells cases apart.
+    letters, digit or run of signs). Another word is spelt in bytes by CLIP, and is one ``<unk>``
+    to T5 unless it begins with a known one (``cats``). CLIP lower-cases; T5 tells cases apart.
 
     Args:
         vocabulary_words: words or phrases; order decides the ids, repetitions are ignored.
