@@ -1,0 +1,77 @@
+"""What a policy wants to be run with: sizes, steps, guidance and the words it knows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from onefill.errors import BadInput
+
+SETTINGS_FILE = "onefill.json"
+
+
+class PolicySettings(BaseModel):
+    """How a model was trained, and so how it is best run.
+
+    The defaults are those of FLUX.1-Fill-dev as the paper's published models are used: 50 steps,
+    true guidance 4.0 against the prompt "nsfw", distilled guidance 1.0.
+
+    Attributes:
+        size: pixels a side of the square the model works at.
+        multiple: height and width in pixels must divide by it; twice the VAE's factor.
+        max_sequence_length: T5 tokens of a prompt, its end token included.
+        steps: Euler steps of a full denoising.
+        guidance: true classifier-free guidance scale; 1.0 is off.
+        distilled_guidance: the scale a guidance-distilled transformer is told.
+        negative_prompt: what guidance leads away from.
+        vocabulary: the words a model of closed vocabulary was trained on; empty for an open one.
+        text_words: words it can write into a picture.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    size: int = Field(default=1024, gt=0)
+    multiple: int = Field(default=16, gt=0)
+    max_sequence_length: int = Field(default=512, gt=1, le=512)
+    steps: int = Field(default=50, gt=0)
+    guidance: float = Field(default=4.0, ge=1.0)
+    distilled_guidance: float = Field(default=1.0, ge=0.0)
+    negative_prompt: str = "nsfw"
+    vocabulary: tuple[str, ...] = ()
+    text_words: tuple[str, ...] = ()
+
+    @property
+    def max_prompt_tokens(self) -> int:
+        """Tokens left for the prompt itself once the end token has its place."""
+        return self.max_sequence_length - 1
+
+
+def read_settings(file: Path, multiple: int) -> PolicySettings:
+    """The settings in ``file``, or FLUX.1-Fill-dev's if there is no such file.
+
+    Args:
+        file: an ``onefill.json``; keys that are no setting (facts, sources) are kept as they are.
+        multiple: the model's own, which no file may contradict.
+
+    Raises:
+        BadInput: the file is no JSON object, a value is out of range, or the size does not
+            divide by ``multiple``.
+    """
+    try:
+        text = file.read_text(encoding="utf-8") if file.is_file() else "{}"
+        settings = PolicySettings.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise BadInput(f"{file}: {where}: {first['msg']}; correct it or remove the file") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(
+            f"{file}: cannot be read ({error}); correct it or remove the file"
+        ) from error
+    if settings.size % multiple:
+        raise BadInput(
+            f"{file}: size {settings.size} does not divide by {multiple}, as this model needs; "
+            f"try {max(1, round(settings.size / multiple)) * multiple}"
+        )
+    return settings.model_copy(update={"multiple": multiple})
