@@ -219,10 +219,11 @@ def write_random_judge(folder: Path, *, seed: int, small: bool = True) -> None:
             embedded judge.
     """
     size = TowerSize(layers=1, width=16, heads=2, feed_forward=32) if small else TowerSize()
+    # Wider than usual, or the answers of so small a model all stand at one half.
+    spread = 0.3 if small else 0.07
     tokenizer = build_judge_tokenizer([BEFORE_FIRST, BEFORE_SECOND, QUESTION])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        # A wide initialiser, or the answers of so small a model all stand at one half.
-        model = build_judge_model(tokenizer, vision=size, text=size, initializer_range=0.3)
+        model = build_judge_model(tokenizer, vision=size, text=size, initializer_range=spread)
     card = {"dimensions": {}, "facts": {"weights": f"random, seed {seed}"}, "sources": []}
     save_judge(folder, model, tokenizer, build_image_processor(), card)

@@ -1,0 +1,63 @@
+"""``onefill_judge.json``: what a judge says of itself, beside its weights."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from onefill.errors import BadInput
+from onefill.judge.query import TEMPLATE_VERSION
+
+CARD_NAME = "onefill_judge.json"
+
+
+@dataclass(frozen=True)
+class JudgeCard:
+    """The part of the card that asking needs.
+
+    Attributes:
+        temperatures: "task/dimension" to the temperature fitted on held-out pairs, above 0.
+    """
+
+    temperatures: Mapping[str, float] = field(default_factory=dict)
+
+
+def read_card(folder: Path) -> JudgeCard:
+    """The card of a judge folder; a plain one if there is none, as in folders from the hub.
+
+    Raises:
+        BadInput: it cannot be read, or the judge was trained with other words than ours.
+    """
+    path = folder / CARD_NAME
+    if not path.exists():
+        return JudgeCard()
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        version = document["template_version"]
+        temperatures = {
+            name: _temperature(entry) for name, entry in document.get("dimensions", {}).items()
+        }
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        reason = str(error).splitlines()[0]
+        raise BadInput(
+            f"{path}: not a judge's card ({reason}); copy the judge's folder again, or delete "
+            "this file to ask without calibration"
+        ) from error
+    if version != TEMPLATE_VERSION:
+        raise BadInput(
+            f"{folder}: this judge was trained with query template {version}, and is asked here "
+            f"with template {TEMPLATE_VERSION}: its answers would mean nothing; use the onefill "
+            "it was made with, or another --judge"
+        )
+    return JudgeCard(temperatures)
+
+
+def _temperature(entry: Any) -> float:
+    value = float(entry.get("temperature", 1.0))
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"temperature {value} is not above 0")
+    return value

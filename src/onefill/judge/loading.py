@@ -1,0 +1,126 @@
+"""From a folder or a hub id to a judge, or to one line that says why not."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import torch
+from transformers import Qwen2_5_VLForConditionalGeneration
+from transformers.utils import logging
+
+from onefill.errors import BadInput
+from onefill.judge.card import read_card
+from onefill.judge.model import Judge
+from onefill.judge.processor import load_processor
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
+_MODEL_TYPE = "qwen2_5_vl"
+# Weights only as safetensors: a pickle would run whatever its author put into it.
+_HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja"]
+
+
+def load_judge(
+    model: str, *, device: str = "auto", dtype: str = "float32", offline: bool = False
+) -> Judge:
+    """A frozen judge, ready to be asked.
+
+    Args:
+        model: a folder in the layout of Qwen2.5-VL, or a hub id such as
+            "Qwen/Qwen2.5-VL-7B-Instruct".
+        device: "auto" (a GPU if there is one), or a torch device such as "cpu" or "cuda:1".
+        dtype: "float32", "bfloat16" or "float16", of the weights in memory.
+        offline: take a hub id from the local cache only.
+
+    Raises:
+        BadInput: there is no such judge, its files are incomplete or damaged, it is another
+            kind of model, or it was trained with another query template.
+    """
+    where = f"--judge {model}"
+    target = pick_device(device)
+    if dtype not in DTYPES:
+        raise BadInput(f"dtype {dtype}: unknown; choose from {', '.join(DTYPES)}")
+    folder = _find_folder(model, where, offline)
+    _check_model_type(folder, where)
+    card = read_card(folder)
+    logging.disable_progress_bar()
+    try:
+        network, report = Qwen2_5_VLForConditionalGeneration.from_pretrained(
+            folder,
+            dtype=DTYPES[dtype],
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+        processor = load_processor(folder)
+    except MemoryError:
+        raise
+    # Damaged files surface as OSError, ValueError, KeyError, SafetensorError and more.
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        raise BadInput(f"{where}: cannot be loaded ({reason}); copy the folder again") from error
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise BadInput(
+            f"{where}: {len(missing)} weights are missing ({missing[0]}, …); copy the folder again"
+        )
+    network.requires_grad_(False).eval().to(target)
+    try:
+        return Judge(network, processor, card)
+    except BadInput as error:
+        raise BadInput(f"{where}: {error}") from error
+
+
+def pick_device(name: str) -> torch.device:
+    """The torch device of that name; "auto" is a GPU if there is one.
+
+    Raises:
+        BadInput: no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise BadInput(f"--device {name}: not on this machine; try --device cpu") from error
+    return device
+
+
+def _find_folder(model: str, where: str, offline: bool) -> Path:
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return folder
+    if not _HUB_ID.fullmatch(model):
+        raise BadInput(
+            f"{where}: neither an embedded judge nor a folder here nor a hub id (owner/name); "
+            "`onefill models` lists the embedded ones"
+        )
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(model, allow_patterns=_HUB_FILES, local_files_only=offline))
+    # The hub client answers a wrong name, a missing network and a full disk each in its own way.
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        hint = "run once without --offline" if offline else "check the name and the network"
+        raise BadInput(f"{where}: not a folder, and not from the hub ({reason}); {hint}") from error
+
+
+def _check_model_type(folder: Path, where: str) -> None:
+    path = folder / "config.json"
+    try:
+        kind = json.loads(path.read_text(encoding="utf-8")).get("model_type")
+    except FileNotFoundError as error:
+        raise BadInput(
+            f"{where}: {folder} holds no config.json; name the folder of a Qwen2.5-VL judge"
+        ) from error
+    except (OSError, ValueError, AttributeError) as error:
+        raise BadInput(f"{where}: {path} cannot be read; copy the folder again") from error
+    if kind != _MODEL_TYPE:
+        raise BadInput(
+            f"{where}: a model of type {kind}, not {_MODEL_TYPE}; name a Qwen2.5-VL judge"
+        )
