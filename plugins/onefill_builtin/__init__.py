@@ -1,0 +1,1 @@
+"""The tasks that come with onefill, registered through the same entry points as anybody's."""

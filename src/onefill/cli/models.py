@@ -1,0 +1,95 @@
+"""``onefill models``: the embedded models, what they know and how they were made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from onefill.cli import console
+from onefill.cli.options import JsonFlag
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from onefill.pocket.embedded import EmbeddedModel
+
+app = typer.Typer()
+
+
+@app.command()
+def models(json_output: JsonFlag = False) -> None:
+    """List the embedded models, what they know and how they were made.
+
+    Their names go after --model and --judge of the other commands; a folder or a hub id does too.
+    """
+    from onefill.pocket.embedded import describe
+
+    policies, judges = describe("policies"), describe("judges")
+    for kind, found in (("policy", policies), ("judge", judges)):
+        if not found:
+            console.warn(
+                f"no embedded {kind} in this installation; make it with `onefill pocket build`"
+            )
+    if json_output:
+        console.print_json({"policies": _entries(policies), "judges": _entries(judges)})
+        return
+    out = console.stdout()
+    for model in policies:
+        out.print(_table("policy", model, _policy_rows(model.card)))
+    for model in judges:
+        out.print(_table("judge", model, _judge_rows(model.card)))
+
+
+def _entries(found: Sequence[EmbeddedModel]) -> list[dict[str, Any]]:
+    # The card comes first, so that it can never stand in for the name or the path.
+    return [{**model.card, "name": model.name, "path": str(model.path)} for model in found]
+
+
+def _policy_rows(card: Mapping[str, Any]) -> dict[str, str]:
+    vocabulary, text_words = card.get("vocabulary", []), card.get("text_words", [])
+    return {
+        f"can paint ({len(vocabulary)})": ", ".join(vocabulary),
+        f"can write ({len(text_words)})": ", ".join(text_words),
+        "works at": f"{card['size']}x{card['size']} pixels" if "size" in card else "",
+        "steps, guidance": f"{card.get('steps', '?')}, {card.get('guidance', '?')}",
+    }
+
+
+def _judge_rows(card: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        f"judges {name}": f"right on {100 * float(facts['accuracy']):.1f} % of held-out pairs"
+        if "accuracy" in facts
+        else "accuracy not measured"
+        for name, facts in card.get("dimensions", {}).items()
+    }
+
+
+def _table(kind: str, model: EmbeddedModel, known: Mapping[str, str]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=f"{kind} {model.name}", title_justify="left", show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    rows = {"folder": str(model.path), **known}
+    for name, fact in model.card.get("facts", {}).items():
+        rows[name.replace("_", " ")] = _plain(fact)
+    for source in model.card.get("sources", []):
+        label = f"made from {source.get('name', '?')}"
+        rows[label] = f"licence {source.get('licence', '?')}"
+    for name, value in rows.items():
+        if value:
+            table.add_row(Text(name), Text(value))
+    return table
+
+
+def _plain(fact: Any) -> str:
+    if isinstance(fact, float):
+        return f"{fact:.4g}"
+    if isinstance(fact, Mapping):
+        return ", ".join(f"{name} {_plain(value)}" for name, value in fact.items())
+    if isinstance(fact, (list, tuple)):
+        return ", ".join(_plain(value) for value in fact)
+    return str(fact)
