@@ -24,6 +24,9 @@ POLICIES: dict[str, Path] = {"pocket": _HERE / "weights" / "policy"}
 JUDGES: dict[str, Path] = {"pocket": _HERE / "weights" / "judge"}
 """Embedded judges by name: Qwen2.5-VL folders."""
 
+CLASSIFIER = _HERE / "weights" / "classifier.safetensors"
+"""What names the object in a fill when a policy is scored."""
+
 _CARD = {"policies": "onefill.json", "judges": "onefill_judge.json"}
 _FLAG = {"policies": "--model", "judges": "--judge"}
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)+")

@@ -1,0 +1,96 @@
+"""``onefill pocket``: rebuild the embedded models, and print their figures."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from onefill.cli import console
+from onefill.cli.options import JsonFlag, ModelName, Seed
+
+app = typer.Typer(help="Rebuild the embedded models from their sources, and score them.")
+
+
+class Stage(StrEnum):
+    """A stage of the recipe, or all of them in order."""
+
+    SCENES = "scenes"
+    VAE = "vae"
+    POLICY = "policy"
+    CLASSIFIER = "classifier"
+    JUDGE = "judge"
+    ALL = "all"
+
+
+@app.command()
+def build(
+    stage: Annotated[Stage, typer.Option(help="Which part of the recipe to run.")] = Stage.ALL,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            help="Time of each stage in all, earlier runs counted; default: as shipped.",
+            show_default=False,
+            min=0.1,
+        ),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(help="Receives scenes/ and weights/.", file_okay=False)
+    ] = Path("pocket"),
+    cache: Annotated[
+        Path,
+        typer.Option(help="Fetched pictures and unfinished trainings.", file_okay=False),
+    ] = Path("pocket-cache"),
+    threads: Annotated[
+        int | None, typer.Option(help="CPU threads; default: all.", show_default=False, min=1)
+    ] = None,
+    seed: Seed = 0,
+) -> None:
+    """Make the embedded models from pictures in free packages; a second run goes on."""
+    import torch
+
+    from onefill.allocator import keep_freed_memory
+    from onefill.pocket.build import STAGES
+    from onefill.pocket.build import build as run_stages
+
+    keep_freed_memory()
+    if threads is not None:
+        torch.set_num_threads(threads)
+    stages = STAGES if stage is Stage.ALL else (stage.value,)
+    run_stages(stages, out, cache, minutes, seed, console.say)
+
+
+@app.command()
+def score(
+    model: ModelName = "pocket",
+    seed: Seed = 0,
+    json_output: JsonFlag = False,
+) -> None:
+    """Print the figures of a policy on the held-out scenes."""
+    from onefill.pocket import embedded
+
+    folder = embedded.resolve("policies", model)
+    scenes, classifier = embedded.scenes("heldout"), embedded.CLASSIFIER
+
+    from onefill.allocator import keep_freed_memory
+    from onefill.pocket.score import score_policy
+    from onefill.policy.loading import load_policy
+
+    keep_freed_memory()
+    table = score_policy(load_policy(folder), scenes, classifier, seed)
+    if json_output:
+        console.print_json({"model": model, **table})
+        return
+    fill, removal = table["fill"], table["removal"]
+    console.stdout().print(
+        f"VAE: {table['vae']['psnr']:.1f} dB PSNR on held-out pictures\n"
+        f"fill: {fill['named']:.1%} of {fill['count']:.0f} objects named by the classifier "
+        f"(95 % interval {fill['low']:.1%} to {fill['high']:.1%})\n"
+        f"removal: {removal['psnr']:.1f} dB PSNR inside the mask, mean colour of the surroundings "
+        f"{removal['mean_colour_psnr']:.1f} dB, gain {removal['gain']:.1f} "
+        f"± {removal['gain_error']:.1f} dB\n"
+        f"one edit of {table['speed']['steps']:.0f} steps: {table['speed']['seconds']:.2f} s",
+        highlight=False,
+    )

@@ -1,0 +1,120 @@
+"""The recipe of the embedded models, stage by stage: ``onefill pocket build``.
+
+scenes -> vae -> policy, and classifier and judge beside them. Every stage goes on where it was
+stopped, and writes its result whole or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderTiny
+
+from onefill.pocket import flow_training, vocabulary
+from onefill.pocket.classifier import train_classifier
+from onefill.pocket.flow_training import train_flow
+from onefill.pocket.policy_architecture import assemble
+from onefill.pocket.scenes import SIZE
+from onefill.pocket.scenes_export import export_scenes
+from onefill.pocket.sources import SOURCES
+from onefill.pocket.vae_training import train_vae
+
+STAGES = ("scenes", "vae", "policy", "classifier", "judge")
+MINUTES = {"scenes": 2.0, "vae": 9.0, "policy": 100.0, "classifier": 4.0, "judge": 60.0}
+"""Wall time in minutes of each stage for the shipped models, on two CPU cores."""
+
+Log = Callable[[str], None]
+
+
+def build(
+    stages: Iterable[str], out: Path, cache: Path, minutes: float | None, seed: int, log: Log
+) -> None:
+    """Run stages in order; ``minutes`` replaces the time of each.
+
+    Args:
+        stages: names out of ``STAGES``.
+        out: receives ``scenes/`` and ``weights/{policy,judge,classifier.safetensors}``.
+        cache: fetched pictures, drawn scenes, latents and the state of unfinished trainings.
+        minutes: of every stage; None for those of the shipped models.
+        seed: of every stage.
+        log: told one line now and then.
+    """
+    for stage in stages:
+        spent = MINUTES[stage] if minutes is None else minutes
+        log(f"stage {stage}: {spent:g} minutes")
+        if stage == "scenes":
+            export_scenes(out / "scenes", cache, seed, log)
+        elif stage == "vae":
+            train_vae(cache / "vae", cache, spent, seed, log)
+        elif stage == "policy":
+            train_flow(cache / "vae", cache, spent, seed, log)
+            save_policy(out / "weights" / "policy", cache, seed, spent)
+        elif stage == "classifier":
+            weights = out / "weights" / "classifier.safetensors"
+            train_classifier(weights, cache, spent, seed, log)
+        else:
+            from onefill.pocket.judge_training import build as build_judge
+
+            build_judge(out / "weights" / "judge", cache, spent, seed, log)
+
+
+def save_policy(out: Path, cache: Path, seed: int, minutes: float) -> None:
+    """Write the policy folder from the last state of its training, weights in half precision."""
+    model, clip_tokenizer, t5_tokenizer, progress = flow_training.load_average(cache)
+    vae = AutoencoderTiny.from_pretrained(cache / "vae")
+    pipeline = assemble(
+        clip_tokenizer=clip_tokenizer,
+        t5_tokenizer=t5_tokenizer,
+        clip=model.clip.to(torch.float16),
+        t5=model.t5.to(torch.float16),
+        transformer=model.transformer.to(torch.float16),
+        vae=vae.to(torch.float16),
+    )
+    staged = out.with_name(out.name + ".part")
+    shutil.rmtree(staged, ignore_errors=True)
+    pipeline.save_pretrained(staged)
+    card = policy_card(seed, minutes, int(progress["step"]) * flow_training.BATCH)
+    text = json.dumps(card, ensure_ascii=False, indent=1) + "\n"
+    (staged / "onefill.json").write_text(text, encoding="utf-8")
+    shutil.rmtree(out, ignore_errors=True)
+    staged.rename(out)
+
+
+def policy_card(seed: int, minutes: float, samples: int) -> dict[str, Any]:
+    """What ``onefill.json`` says: how to run the policy, what it knows and how it was made."""
+    return {
+        "size": SIZE,
+        "steps": 16,
+        "guidance": 3.0,
+        "negative_prompt": "",
+        "max_sequence_length": flow_training.TOKENS,
+        "vocabulary": list(vocabulary.WORDS),
+        "text_words": list(vocabulary.TEXT_WORDS),
+        "facts": {
+            "recipe": f"onefill pocket build --stage policy --minutes {minutes:g} --seed {seed}",
+            "samples": samples,
+            "scenes": flow_training.POOL_SIZE,
+            "weights": "float16 on disk, moving average of the training",
+            "held out": f"drawings of {vocabulary.HELD_OUT_SET}, six photographs, one font",
+        },
+        "sources": source_list(),
+    }
+
+
+def source_list() -> list[dict[str, str]]:
+    """Everything the embedded models were made from, with licence and credit."""
+    return [
+        {
+            "name": source.package,
+            "version": source.version,
+            "licence": source.licence,
+            "credit": source.credit,
+            "takes": source.takes,
+        }
+        for source in SOURCES
+    ]

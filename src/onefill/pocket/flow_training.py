@@ -1,0 +1,286 @@
+"""Stage "policy": flow matching of the tiny FLUX-Fill on cached latents of scenes.
+
+The transformer, CLIP and T5 learn together from nothing. Targets follow rectified flow
+(Liu et al. 2023, equation 1): x_t = (1 - sigma) x_0 + sigma eps, velocity eps - x_0. A share of
+prompts is dropped, so that true classifier-free guidance works at sampling.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderTiny, FluxTransformer2DModel
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5Tokenizer
+
+from onefill.pocket import vocabulary
+from onefill.pocket.policy_architecture import (
+    build_text_encoders,
+    build_tokenizers,
+    build_transformer,
+)
+from onefill.pocket.pool import Pool, draw_pool
+from onefill.pocket.scenes import SIZE
+from onefill.pocket.sources import HELD_OUT, TRAIN, Split
+from onefill.pocket.training_state import cosine_rate, load_state, save_state
+from onefill.pocket.vae_training import to_model_range
+from onefill.policy.packing import image_ids, pack_latents, pack_mask
+
+POOL_SIZE, HELD_OUT_SIZE = 49_152, 256
+TOKENS = 12
+"""T5 tokens of a prompt: ten words and the end token fit."""
+
+BATCH, PEAK_RATE, PROMPT_DROPOUT, EMA_DECAY = 32, 1e-3, 0.1, 0.999
+OUTSIDE_WEIGHT = 0.1
+"""Loss weight of a token that the mask does not touch: it only has to be copied."""
+
+
+@dataclass(frozen=True)
+class LatentPool:
+    """Scenes as the transformer sees them, float16 where large.
+
+    Attributes:
+        clean, masked: packed latents (N, tokens, 4c) of the target and of the masked picture.
+        masks: packed masks (N, tokens, 4 f^2) in {0, 1}, uint8.
+        t5_ids, clip_ids: token ids of the prompts.
+
+    """
+
+    clean: Tensor
+    masked: Tensor
+    masks: Tensor
+    t5_ids: Tensor
+    clip_ids: Tensor
+
+
+class FlowModel(nn.Module):
+    """The three trained parts of the policy as one module."""
+
+    def __init__(
+        self, transformer: FluxTransformer2DModel, clip: CLIPTextModel, t5: T5EncoderModel
+    ) -> None:
+        super().__init__()
+        self.transformer, self.clip, self.t5 = transformer, clip, t5
+        side = SIZE // 4
+        self.register_buffer("image_ids", image_ids(side, side), persistent=False)
+        self.register_buffer("text_ids", torch.zeros(TOKENS, 3), persistent=False)
+
+    def forward(
+        self,
+        noisy: Tensor,
+        sigma: Tensor,
+        pool: LatentPool,
+        rows: Tensor,
+        ids: tuple[Tensor, Tensor],
+    ) -> Tensor:
+        """Velocity (B, tokens, 4c) at noise levels sigma (B,) in [0, 1] for rows of a pool."""
+        t5_ids, clip_ids = ids
+        velocity: Tensor = self.transformer(
+            hidden_states=torch.cat(
+                [noisy, pool.masked[rows].float(), pool.masks[rows].float()], 2
+            ),
+            timestep=sigma,
+            pooled_projections=self.clip(clip_ids).pooler_output,
+            encoder_hidden_states=self.t5(t5_ids).last_hidden_state,
+            txt_ids=self.text_ids,
+            img_ids=self.image_ids,
+            return_dict=False,
+        )[0]
+        return velocity
+
+
+def new_flow_model() -> tuple[FlowModel, CLIPTokenizer, T5Tokenizer]:
+    """Untrained parts and the tokenizers of the closed vocabulary."""
+    characters = "".join(dict.fromkeys("".join(vocabulary.TEXT_WORDS)))
+    clip_tokenizer, t5_tokenizer = build_tokenizers(vocabulary.prompt_pieces(), characters)
+    clip, t5 = build_text_encoders(clip_tokenizer, t5_tokenizer)
+    return FlowModel(build_transformer(), clip, t5), clip_tokenizer, t5_tokenizer
+
+
+def prompt_ids(
+    prompts: list[str], clip_tokenizer: CLIPTokenizer, t5_tokenizer: T5Tokenizer
+) -> tuple[Tensor, Tensor]:
+    """T5 ids (N, TOKENS) and CLIP ids (N, positions), padded as the stock pipeline pads."""
+    t5 = t5_tokenizer(
+        prompts, padding="max_length", max_length=TOKENS, truncation=True, return_tensors="pt"
+    )
+    clip = clip_tokenizer(prompts, padding="max_length", truncation=True, return_tensors="pt")
+    return t5.input_ids, clip.input_ids
+
+
+def encode_pool(
+    pool: Pool,
+    vae: AutoencoderTiny,
+    tokenizers: tuple[CLIPTokenizer, T5Tokenizer],
+    file: Path,
+) -> LatentPool:
+    """Latents of a pool, from ``file`` where they were computed before."""
+    if not file.exists():
+        vae = vae.eval().to(memory_format=torch.channels_last)
+        clean, masked, masks = [], [], []
+        for start in range(0, len(pool), 64):
+            picture = to_model_range(pool.targets[start : start + 64])
+            mask = torch.from_numpy(pool.masks[start : start + 64]).float()[:, None]
+            with torch.no_grad():
+                both = _latents(vae, torch.cat([picture, picture * (1 - mask)]))
+            half = pack_latents(both).half()
+            clean.append(half[: len(mask)])
+            masked.append(half[len(mask) :])
+            masks.append(pack_mask(mask, 4).to(torch.uint8))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        staged = file.with_suffix(".part")
+        tensors = {"clean": clean, "masked": masked, "masks": masks}
+        save_file({name: torch.cat(parts) for name, parts in tensors.items()}, staged)
+        staged.rename(file)
+    return LatentPool(
+        **load_file(file),
+        **dict(zip(("t5_ids", "clip_ids"), prompt_ids(pool.prompts, *tokenizers), strict=True)),
+    )
+
+
+def _latents(vae: AutoencoderTiny, pictures: Tensor) -> Tensor:
+    parts = [
+        vae.encode(part.to(memory_format=torch.channels_last)).latents
+        for part in pictures.split(16)
+    ]
+    latents = torch.cat(parts).contiguous()
+    return (latents - vae.config.shift_factor) * vae.config.scaling_factor
+
+
+def flow_loss(
+    model: FlowModel,
+    pool: LatentPool,
+    rows: Tensor,
+    sigma: Tensor,
+    noise: Tensor,
+    empty: tuple[Tensor, Tensor],
+    dropped: Tensor,
+) -> Tensor:
+    """Mean squared velocity error (B,), tokens outside the mask weighing ``OUTSIDE_WEIGHT``."""
+    clean = pool.clean[rows].float()
+    level = sigma[:, None, None]
+    ids = tuple(
+        torch.where(dropped[:, None], nothing, given[rows])
+        for nothing, given in zip(empty, (pool.t5_ids, pool.clip_ids), strict=True)
+    )
+    velocity = model((1 - level) * clean + level * noise, sigma, pool, rows, (ids[0], ids[1]))
+    touched = pool.masks[rows].amax(2).float()
+    weight = OUTSIDE_WEIGHT + (1 - OUTSIDE_WEIGHT) * touched
+    error = (velocity - (noise - clean)).square().mean(2)
+    return (weight * error).sum(1) / weight.sum(1)
+
+
+def latent_pool(
+    split: Split,
+    count: int,
+    seed: int,
+    cache: Path,
+    vae: AutoencoderTiny,
+    tag: str,
+    tokenizers: tuple[CLIPTokenizer, T5Tokenizer],
+) -> LatentPool:
+    """The pool of one split in latents of the VAE called ``tag``."""
+    file = cache / f"latents-{split}-{count}-{seed}-{tag}.safetensors"
+    return encode_pool(draw_pool(split, count, seed, cache), vae, tokenizers, file)
+
+
+def optimizer_for(model: FlowModel) -> torch.optim.Optimizer:
+    """AdamW over all three parts; betas and decay by trial."""
+    return torch.optim.AdamW(
+        model.parameters(), lr=PEAK_RATE, betas=(0.9, 0.97), weight_decay=0.01, fused=True
+    )
+
+
+def train_flow(
+    vae_folder: Path, cache: Path, minutes: float, seed: int, log: Callable[[str], None]
+) -> None:
+    """Train, or go on training, for ``minutes`` in all; ``load_average`` reads the result.
+
+    The learning rate follows a cosine over the whole time.
+    """
+    torch.manual_seed(seed)
+    model, *tokenizers = new_flow_model()
+    vae = AutoencoderTiny.from_pretrained(vae_folder)
+    tag = f"{vae.config.scaling_factor:.6f}"
+    both = (tokenizers[0], tokenizers[1])
+    pool = latent_pool(TRAIN, POOL_SIZE, seed, cache, vae, tag, both)
+    held_out = latent_pool(HELD_OUT, HELD_OUT_SIZE, seed, cache, vae, tag, both)
+    empty = prompt_ids([""], *both)
+    average = copy.deepcopy(model).requires_grad_(False)
+    optimizer = optimizer_for(model)
+    state, parts = cache / "policy-state", {"model": model, "average": average}
+    progress = load_state(state, parts, [optimizer])
+    seconds, step = progress.get("seconds", 0.0), int(progress.get("step", 0))
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+    started, told = time.monotonic() - seconds, seconds
+    while (seconds := time.monotonic() - started) < minutes * 60:
+        for group in optimizer.param_groups:
+            group["lr"] = PEAK_RATE * cosine_rate(seconds / (minutes * 60))
+        rows = torch.randint(len(pool.clean), (BATCH,), generator=generator)
+        # Logit-normal noise levels, a little to the noisy side, where shapes are decided.
+        sigma = torch.sigmoid(torch.randn(BATCH, generator=generator) + 0.3)
+        noise = torch.randn(pool.clean[rows].shape, generator=generator)
+        dropped = torch.rand(BATCH, generator=generator) < PROMPT_DROPOUT
+        loss = flow_loss(model, pool, rows, sigma, noise, empty, dropped).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        _follow(average, model, min(EMA_DECAY, (1 + step) / (20 + step)))
+        step += 1
+        if seconds - told > 60:
+            told = seconds
+            save_state(state, parts, [optimizer], {"seconds": seconds, "step": step})
+            told_loss, untold_loss = _validate(average, held_out, empty)
+            log(
+                f"policy {seconds / 60:.1f} min, {step * BATCH} samples, "
+                f"{step * BATCH / seconds:.0f}/s, loss {loss.item():.4f}, "
+                f"held-out {told_loss:.4f}, without prompt {untold_loss:.4f}"
+            )
+    save_state(state, parts, [optimizer], {"seconds": seconds, "step": step})
+    log(f"policy done: {step * BATCH} samples in {seconds / 60:.1f} min")
+
+
+def load_average(cache: Path) -> tuple[FlowModel, CLIPTokenizer, T5Tokenizer, dict[str, float]]:
+    """The moving average, its tokenizers and the progress of the last saved state."""
+    model, clip_tokenizer, t5_tokenizer = new_flow_model()
+    progress = load_state(cache / "policy-state", {"average": model}, [])
+    return model.eval(), clip_tokenizer, t5_tokenizer, progress
+
+
+def _follow(average: nn.Module, model: nn.Module, decay: float) -> None:
+    with torch.no_grad():
+        torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
+
+
+def _validate(
+    model: FlowModel, pool: LatentPool, empty: tuple[Tensor, Tensor]
+) -> tuple[float, float]:
+    """Loss on the same noise every time, with the prompts and without any."""
+    generator = torch.Generator().manual_seed(0)
+    count = len(pool.clean)
+    sigma = torch.rand(count, generator=generator) * 0.96 + 0.02
+    noise = torch.randn(pool.clean.shape, generator=generator)
+    means = []
+    with torch.no_grad():
+        for drop in (False, True):
+            losses = [
+                flow_loss(
+                    model,
+                    pool,
+                    rows,
+                    sigma[rows],
+                    noise[rows],
+                    empty,
+                    torch.full((len(rows),), drop),
+                )
+                for rows in torch.arange(count).split(64)
+            ]
+            means.append(float(torch.cat(losses).mean()))
+    return means[0], means[1]

@@ -1,0 +1,59 @@
+"""A pool of scenes drawn once, kept on disk, and read by every training stage."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onefill.pocket.pictures import load_pictures
+from onefill.pocket.scenes import SIZE, draw_scene
+from onefill.pocket.sources import Split
+
+
+@dataclass(frozen=True)
+class Pool:
+    """N scenes as arrays.
+
+    Attributes:
+        targets: uint8 (N, SIZE, SIZE, 3); masks: bool (N, SIZE, SIZE).
+        prompts, tasks, words: N strings each.
+
+    """
+
+    targets: NDArray[np.uint8]
+    masks: NDArray[np.bool_]
+    prompts: list[str]
+    tasks: list[str]
+    words: list[str]
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+
+def draw_pool(split: Split, count: int, seed: int, cache: Path, task: str | None = None) -> Pool:
+    """``count`` scenes of one split, from the cache where they were drawn before.
+
+    The same arguments give the same scenes on the same machine.
+    """
+    stem = cache / f"pool-{split}-{task or 'all'}-{count}-{seed}"
+    arrays, texts = stem.with_suffix(".npz"), stem.with_suffix(".json")
+    if not texts.exists():
+        pictures, rng = load_pictures(split, cache), np.random.default_rng(seed)
+        targets = np.empty((count, SIZE, SIZE, 3), np.uint8)
+        masks = np.empty((count, SIZE, SIZE), bool)
+        rows = []
+        for index in range(count):
+            scene = draw_scene(pictures, rng, task=task)
+            targets[index], masks[index] = scene.target, scene.mask
+            rows.append((scene.prompt, scene.task, scene.word))
+        cache.mkdir(parents=True, exist_ok=True)
+        np.savez(arrays, targets=targets, masks=masks)
+        # Written last: its presence says that the arrays are whole.
+        texts.write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
+    loaded = np.load(arrays)
+    prompts, tasks, words = zip(*json.loads(texts.read_text(encoding="utf-8")), strict=True)
+    return Pool(loaded["targets"], loaded["masks"], list(prompts), list(tasks), list(words))

@@ -1,0 +1,179 @@
+"""Figures of an embedded policy on the held-out scenes.
+
+Every figure the README states about the embedded policy is printed by ``onefill pocket score``,
+which calls this module.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+from torch import Tensor
+
+from onefill.pocket.classifier import load_classifier, views_of
+from onefill.pocket.vocabulary import REMOVAL_PROMPT, WORDS
+from onefill.policy.flux_fill import FluxFillPolicy
+
+_BATCH = 25
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The held-out scenes of one task.
+
+    Attributes:
+        pictures: uint8 (N, H, W, 3), what a user would hand in.
+        masks: bool (N, H, W), True where the model paints.
+        rows: N rows of ``metadata.jsonl``.
+    """
+
+    pictures: NDArray[np.uint8]
+    masks: NDArray[np.bool_]
+    rows: list[dict[str, Any]]
+
+
+def read_held_out(folder: Path, task: str) -> HeldOut:
+    """The scenes of a task that has masks (every built-in task but extend)."""
+    lines = (folder / "metadata.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [row for row in map(json.loads, lines) if row["task"] == task]
+    return HeldOut(
+        np.stack([_pixels(folder / row["image"]) for row in rows]),
+        np.stack([np.asarray(Image.open(folder / row["mask"]).convert("L")) > 127 for row in rows]),
+        rows,
+    )
+
+
+def _pixels(path: Path) -> NDArray[np.uint8]:
+    return np.asarray(Image.open(path).convert("RGB"))
+
+
+def _as_tensor(pictures: NDArray[np.uint8]) -> Tensor:
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
+
+
+def paint(
+    policy: FluxFillPolicy, scenes: HeldOut, prompts: list[str], seed: int, steps: int
+) -> NDArray[np.uint8]:
+    """Paint every scene once and put the result under its mask: uint8 (N, H, W, 3)."""
+    painted = []
+    for start in range(0, len(prompts), _BATCH):
+        part = slice(start, start + _BATCH)
+        images = _as_tensor(scenes.pictures[part])
+        masks = torch.from_numpy(scenes.masks[part]).float()[:, None]
+        conditions = policy.encode(images, masks, prompts[part])
+        noise = policy.noise(conditions, torch.Generator().manual_seed(seed + start))
+        latents = policy.sample(conditions, noise, steps=steps, guidance=policy.settings.guidance)
+        with torch.no_grad():
+            result = policy.decode(latents, conditions).cpu()
+        stitched = torch.where(masks > 0, result, images)
+        painted.append((stitched * 255 + 0.5).to(torch.uint8).permute(0, 2, 3, 1).numpy())
+    return np.concatenate(painted)
+
+
+def score_policy(
+    policy: FluxFillPolicy, scenes: Path, classifier: Path, seed: int = 0
+) -> dict[str, dict[str, float]]:
+    """The score table of a policy on the embedded held-out scenes.
+
+    Returns:
+        ``vae``: PSNR in dB of reconstructed pictures. ``fill``: share of objects that the
+        classifier names, its 95 % interval, and the same share on real composites.
+        ``removal``: PSNR in dB inside the mask of the model and of filling with the mean colour
+        of the surroundings, and the gain. ``speed``: seconds of one edit.
+    """
+    steps = policy.settings.steps
+    fills, removals = read_held_out(scenes, "fill"), read_held_out(scenes, "removal")
+    return {
+        "vae": {"psnr": _vae_psnr(policy, fills)},
+        "fill": _name_fills(policy, fills, classifier, seed, steps),
+        "removal": _compare_removals(policy, removals, scenes, seed, steps),
+        "speed": {"seconds": _time_edit(policy, fills, steps), "steps": float(steps)},
+    }
+
+
+def _vae_psnr(policy: FluxFillPolicy, fills: HeldOut) -> float:
+    pictures = _as_tensor(fills.pictures)
+    untouched = torch.zeros(len(pictures), 1, *pictures.shape[-2:])
+    values = []
+    for part, mask in zip(pictures.split(_BATCH), untouched.split(_BATCH), strict=True):
+        conditions = policy.encode(part, mask, [WORDS[0]] * len(part))
+        with torch.no_grad():
+            rebuilt = policy.decode(conditions.masked_latents, conditions).cpu()
+        error = (rebuilt - part).square().mean((1, 2, 3))
+        values.append(-10 * torch.log10(error))
+    return float(torch.cat(values).mean())
+
+
+def _name_fills(
+    policy: FluxFillPolicy, fills: HeldOut, classifier: Path, seed: int, steps: int
+) -> dict[str, float]:
+    model = load_classifier(classifier)
+    painted = paint(policy, fills, [row["prompt"] for row in fills.rows], seed, steps)
+    labels = torch.tensor([WORDS.index(row["word"]) for row in fills.rows])
+    with torch.no_grad():
+        right = (model(views_of(painted, fills.masks)).argmax(1) == labels).float()
+    low, high = wilson(float(right.sum()), len(right))
+    return {"named": float(right.mean()), "low": low, "high": high, "count": float(len(right))}
+
+
+def _compare_removals(
+    policy: FluxFillPolicy, removals: HeldOut, scenes: Path, seed: int, steps: int
+) -> dict[str, float]:
+    painted = paint(policy, removals, [REMOVAL_PROMPT] * len(removals.rows), seed, steps)
+    model, mean = [], []
+    for picture, mask, result, row in zip(
+        removals.pictures, removals.masks, painted, removals.rows, strict=True
+    ):
+        truth = _pixels(scenes / row["truth"]).astype(np.float64)[mask]
+        model.append(_psnr(result[mask], truth))
+        mean.append(_psnr(surrounding_colour(picture, mask), truth))
+    gains = np.array(model) - np.array(mean)
+    return {
+        "psnr": float(np.mean(model)),
+        "mean_colour_psnr": float(np.mean(mean)),
+        "gain": float(gains.mean()),
+        "gain_error": float(gains.std(ddof=1) / math.sqrt(len(gains))),
+    }
+
+
+def surrounding_colour(picture: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Mean colour (3,) of the pixels within four of the mask but outside it."""
+    grown = Image.fromarray(np.where(mask, 255, 0).astype(np.uint8)).filter(
+        ImageFilter.MaxFilter(9)
+    )
+    ring = (np.asarray(grown) > 127) & ~mask
+    colour: NDArray[np.float64] = picture[ring if ring.any() else ~mask].astype(np.float64).mean(0)
+    return colour
+
+
+def _psnr(result: NDArray[Any], truth: NDArray[np.float64]) -> float:
+    error = np.square(result.astype(np.float64) - truth).mean()
+    return float(10 * np.log10(255**2 / max(error, 1e-2)))
+
+
+def _time_edit(policy: FluxFillPolicy, fills: HeldOut, steps: int) -> float:
+    """Median seconds of one edit, from encoding to pixels, of three."""
+    one = HeldOut(fills.pictures[:1], fills.masks[:1], fills.rows[:1])
+    times = []
+    for _ in range(3):
+        started = time.perf_counter()
+        paint(policy, one, [fills.rows[0]["prompt"]], 0, steps)
+        times.append(time.perf_counter() - started)
+    return sorted(times)[1]
+
+
+def wilson(successes: float, count: int, z: float = 1.96) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share, both ends in [0, 1]."""
+    share, spread = successes / count, z * z / count
+    middle = (share + spread / 2) / (1 + spread)
+    half = z / (1 + spread) * math.sqrt(share * (1 - share) / count + spread / (4 * count))
+    return middle - half, middle + half
