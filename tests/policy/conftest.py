@@ -84,4 +84,4 @@ def disturb(parameters: dict[str, torch.nn.Parameter]) -> None:
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for parameter in parameters.values():
-            parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import FluxFillPipeline
+from safetensors.torch import save_file
 from torch import Tensor
 
 from onefill.errors import BadInput
@@ -152,6 +153,14 @@ def test_a_folder_without_adapter_and_a_broken_one_are_named(
     with pytest.raises(BadInput, match="does not fit"):
         policy.load_adapter(tmp_path)
     assert torch.equal(paint(policy), before)
+
+
+def test_an_adapter_of_the_text_encoder_is_refused(policy: FluxFillPolicy, tmp_path: Path) -> None:
+    layer = "text_encoder.encoder.layers.0.self_attn.q_proj"
+    weights = {f"{layer}.lora_A.weight": torch.ones(2, 16)}
+    save_file({**weights, f"{layer}.lora_B.weight": torch.ones(16, 2)}, tmp_path / ADAPTER_FILE)
+    with pytest.raises(BadInput, match="text encoder, which stays frozen"):
+        policy.load_adapter(tmp_path)
 
 
 def test_an_adapter_of_another_model_is_refused(

@@ -97,16 +97,20 @@ def load_adapter(pipeline: FluxFillPipeline, folder: Path) -> None:
     """Read an adapter, of ours or any that diffusers understands, replacing one that is there.
 
     Raises:
-        BadInput: there is no adapter file in ``folder``, or it does not fit this model.
+        BadInput: there is no adapter file in ``folder``, it does not fit this model, or it adapts
+            more than the transformer.
     """
     file = folder / ADAPTER_FILE
     if not file.is_file():
         raise BadInput(f"{folder}: holds no adapter ({ADAPTER_FILE}); give a checkpoint's folder")
-    _remove(pipeline.transformer)
     try:
+        tensors = _read_tensors(file)
+        _refuse_text_encoder(file, tensors)
+        _remove(pipeline.transformer)
         with quiet_libraries():
             pipeline.load_lora_weights(folder, weight_name=ADAPTER_FILE, adapter_name=_NAME)
-        exact = _read_own(file)
+    except BadInput:
+        raise
     except Exception as error:  # whatever a foreign file makes peft or safetensors raise
         _remove(pipeline.transformer)
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
@@ -119,8 +123,9 @@ def load_adapter(pipeline: FluxFillPipeline, folder: Path) -> None:
     # On a half-precision model peft has rounded the weights by now.
     with torch.no_grad():
         for name, parameter in adapter_parameters(pipeline.transformer).items():
-            if (value := exact.get(name.replace(f".{_NAME}.", "."))) is not None:
-                parameter.copy_(value)
+            key = "transformer." + name.replace(f".{_NAME}.", ".")
+            if key in tensors:
+                parameter.copy_(tensors[key])
 
 
 def merged(transformer: FluxTransformer2DModel) -> FluxTransformer2DModel:
@@ -131,12 +136,18 @@ def merged(transformer: FluxTransformer2DModel) -> FluxTransformer2DModel:
     return plain
 
 
-def _read_own(file: Path) -> dict[str, Tensor]:
+def _read_tensors(file: Path) -> dict[str, Tensor]:
     with safe_open(file, framework="pt") as tensors:
-        return {
-            key.removeprefix("transformer."): tensors.get_tensor(key)
-            for key in tensors.keys()  # noqa: SIM118 - not a mapping
-        }
+        return {key: tensors.get_tensor(key) for key in tensors.keys()}  # noqa: SIM118
+
+
+def _refuse_text_encoder(file: Path, tensors: dict[str, Tensor]) -> None:
+    # With the adapter off such a model would not be the untouched one again.
+    if any(key.startswith(("text_encoder", "lora_te")) for key in tensors):
+        raise BadInput(
+            f"{file}: adapts the text encoder, which stays frozen here; choose an adapter of the "
+            "transformer alone"
+        )
 
 
 def _to_float32(transformer: FluxTransformer2DModel) -> None:

@@ -223,8 +223,6 @@ class FluxFillPolicy:
         """
         adapter.load_adapter(self.pipeline, Path(folder))
         self._trains_all = False
-        # An adapter file may bring one for the text encoder too: it is used, never trained.
-        self.pipeline.text_encoder.requires_grad_(False)
 
     def save_pipeline(self, folder: Path | str) -> None:
         """Write the whole model, an adapter worked into its weights, as a stock pipeline folder."""
