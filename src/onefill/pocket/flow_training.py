@@ -32,7 +32,7 @@ from onefill.pocket.training_state import cosine_rate, load_state, save_state
 from onefill.pocket.vae_training import to_model_range
 from onefill.policy.packing import image_ids, pack_latents, pack_mask
 
-POOL_SIZE, HELD_OUT_SIZE = 49_152, 256
+POOL_SIZE, HELD_OUT_SIZE = 32_768, 256
 TOKENS = 12
 """T5 tokens of a prompt: ten words and the end token fit."""
 
@@ -97,8 +97,7 @@ class FlowModel(nn.Module):
 
 def new_flow_model() -> tuple[FlowModel, CLIPTokenizer, T5Tokenizer]:
     """Untrained parts and the tokenizers of the closed vocabulary."""
-    characters = "".join(dict.fromkeys("".join(vocabulary.TEXT_WORDS)))
-    clip_tokenizer, t5_tokenizer = build_tokenizers(vocabulary.prompt_pieces(), characters)
+    clip_tokenizer, t5_tokenizer = build_tokenizers(vocabulary.prompt_pieces())
     clip, t5 = build_text_encoders(clip_tokenizer, t5_tokenizer)
     return FlowModel(build_transformer(), clip, t5), clip_tokenizer, t5_tokenizer
 
@@ -190,11 +189,12 @@ def latent_pool(
     return encode_pool(draw_pool(split, count, seed, cache), vae, tokenizers, file)
 
 
-def optimizer_for(model: FlowModel) -> torch.optim.Optimizer:
+def optimizers_for(model: FlowModel) -> list[torch.optim.Optimizer]:
     """AdamW over all three parts; betas and decay by trial."""
-    return torch.optim.AdamW(
-        model.parameters(), lr=PEAK_RATE, betas=(0.9, 0.97), weight_decay=0.01, fused=True
-    )
+    weights = model.parameters()
+    return [
+        torch.optim.AdamW(weights, lr=PEAK_RATE, betas=(0.9, 0.97), weight_decay=0.01, fused=True)
+    ]
 
 
 def train_flow(
@@ -213,14 +213,14 @@ def train_flow(
     held_out = latent_pool(HELD_OUT, HELD_OUT_SIZE, seed, cache, vae, tag, both)
     empty = prompt_ids([""], *both)
     average = copy.deepcopy(model).requires_grad_(False)
-    optimizer = optimizer_for(model)
+    optimizers = optimizers_for(model)
     state, parts = cache / "policy-state", {"model": model, "average": average}
-    progress = load_state(state, parts, [optimizer])
+    progress = load_state(state, parts, optimizers)
     seconds, step = progress.get("seconds", 0.0), int(progress.get("step", 0))
     generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
     started, told = time.monotonic() - seconds, seconds
     while (seconds := time.monotonic() - started) < minutes * 60:
-        for group in optimizer.param_groups:
+        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
             group["lr"] = PEAK_RATE * cosine_rate(seconds / (minutes * 60))
         rows = torch.randint(len(pool.clean), (BATCH,), generator=generator)
         # Logit-normal noise levels, a little to the noisy side, where shapes are decided.
@@ -228,22 +228,23 @@ def train_flow(
         noise = torch.randn(pool.clean[rows].shape, generator=generator)
         dropped = torch.rand(BATCH, generator=generator) < PROMPT_DROPOUT
         loss = flow_loss(model, pool, rows, sigma, noise, empty, dropped).mean()
-        optimizer.zero_grad()
+        model.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.step()
         _follow(average, model, min(EMA_DECAY, (1 + step) / (20 + step)))
         step += 1
         if seconds - told > 60:
             told = seconds
-            save_state(state, parts, [optimizer], {"seconds": seconds, "step": step})
+            save_state(state, parts, optimizers, {"seconds": seconds, "step": step})
             told_loss, untold_loss = _validate(average, held_out, empty)
             log(
                 f"policy {seconds / 60:.1f} min, {step * BATCH} samples, "
                 f"{step * BATCH / seconds:.0f}/s, loss {loss.item():.4f}, "
                 f"held-out {told_loss:.4f}, without prompt {untold_loss:.4f}"
             )
-    save_state(state, parts, [optimizer], {"seconds": seconds, "step": step})
+    save_state(state, parts, optimizers, {"seconds": seconds, "step": step})
     log(f"policy done: {step * BATCH} samples in {seconds / 60:.1f} min")
 
 

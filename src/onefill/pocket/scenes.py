@@ -164,7 +164,7 @@ def object_layer(
     y = int(rng.integers(-slack, SIZE - side + slack + 1))
     layer = Image.new("RGBA", (SIZE, SIZE))
     layer.paste(drawing, (x, y))
-    rgba = np.asarray(layer, np.float32) / 255
+    rgba: Rgb = np.asarray(layer, np.float32) / np.float32(255)
     rgba[..., :3] = np.clip(rgba[..., :3] * rng.uniform(0.88, 1.08), 0, 1)
     return rgba
 
