@@ -55,23 +55,22 @@ def load_judge(
             use_safetensors=True,
             output_loading_info=True,
         )
-        processor = load_processor(folder)
+        judge = Judge(network, load_processor(folder), card)
     except MemoryError:
         raise
+    except BadInput as error:
+        raise BadInput(f"{where}: {error}") from error
     # Damaged files surface as OSError, ValueError, KeyError, SafetensorError and more.
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-        raise BadInput(f"{where}: cannot be loaded ({reason}); copy the folder again") from error
-    missing = sorted(report["missing_keys"])
-    if missing:
+        raise BadInput(
+            f"{where}: cannot be loaded ({_first_line(error)}); copy it again"
+        ) from error
+    if missing := sorted(report["missing_keys"]):
         raise BadInput(
             f"{where}: {len(missing)} weights are missing ({missing[0]}, …); copy the folder again"
         )
     network.requires_grad_(False).eval().to(target)
-    try:
-        return Judge(network, processor, card)
-    except BadInput as error:
-        raise BadInput(f"{where}: {error}") from error
+    return judge
 
 
 def pick_device(name: str) -> torch.device:
@@ -92,7 +91,7 @@ def pick_device(name: str) -> torch.device:
 
 def _find_folder(model: str, where: str, offline: bool) -> Path:
     folder = Path(model).expanduser()
-    if folder.is_dir():
+    if model and folder.is_dir():
         return folder
     if not _HUB_ID.fullmatch(model):
         raise BadInput(
@@ -105,9 +104,10 @@ def _find_folder(model: str, where: str, offline: bool) -> Path:
         return Path(snapshot_download(model, allow_patterns=_HUB_FILES, local_files_only=offline))
     # The hub client answers a wrong name, a missing network and a full disk each in its own way.
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         hint = "run once without --offline" if offline else "check the name and the network"
-        raise BadInput(f"{where}: not a folder, and not from the hub ({reason}); {hint}") from error
+        raise BadInput(
+            f"{where}: not a folder, and not from the hub ({_first_line(error)}); {hint}"
+        ) from error
 
 
 def _check_model_type(folder: Path, where: str) -> None:
@@ -124,3 +124,7 @@ def _check_model_type(folder: Path, where: str) -> None:
         raise BadInput(
             f"{where}: a model of type {kind}, not {_MODEL_TYPE}; name a Qwen2.5-VL judge"
         )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or repr(error)).splitlines()[0]

@@ -19,7 +19,8 @@ class StillProcessor(Qwen2_5_VLProcessor):
         self.image_token_id = tokenizer.convert_tokens_to_ids(self.image_token)
         self.video_token_id = tokenizer.convert_tokens_to_ids(self.video_token)
         # The stock constructor insists on a video processor; everything else it does is above.
-        ProcessorMixin.__init__(self, image_processor, tokenizer, chat_template=chat_template)
+        template = chat_template or tokenizer.chat_template
+        ProcessorMixin.__init__(self, image_processor, tokenizer, chat_template=template)
 
 
 def load_processor(folder: Path) -> StillProcessor:
@@ -29,10 +30,9 @@ def load_processor(folder: Path) -> StillProcessor:
         OSError: a file of the tokenizer or the image processor is missing.
         ValueError: one of them cannot be understood.
     """
-    template = StillProcessor.get_processor_dict(folder, local_files_only=True)[0]
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    document, _ = StillProcessor.get_processor_dict(folder, local_files_only=True)
     return StillProcessor(
         image_processor=Qwen2VLImageProcessorPil.from_pretrained(folder, local_files_only=True),
-        tokenizer=tokenizer,
-        chat_template=template.get("chat_template", tokenizer.chat_template),
+        tokenizer=AutoTokenizer.from_pretrained(folder, local_files_only=True),
+        chat_template=document.get("chat_template"),
     )
