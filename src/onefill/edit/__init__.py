@@ -1,1 +1,1 @@
-"""edit."""
+"""Editing photographs: the model paints a crop, every pixel around the mask stays."""

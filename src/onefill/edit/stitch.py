@@ -33,33 +33,43 @@ def feather_weights(mask: Mask, feather: int) -> NDArray[np.float32]:
     Returns:
         (H, W) in [0, 1]; exactly 0 at distances greater than ``feather``.
     """
-    weights = np.zeros(mask.shape, np.float32)
-    near = _surroundings(mask, feather)
-    squared = _squared_distance(mask[near], feather)
-    distance = np.sqrt(np.minimum(squared, (feather + 1) ** 2), dtype=np.float32)
-    fall = 0.5 + 0.5 * np.cos(np.pi * distance / (feather + 1))
-    weights[near] = np.where(squared > feather**2, 0, fall)
+    weights = mask.astype(np.float32)
+    box = bounding_box(mask)
+    near = (
+        slice(max(0, box.y - feather), box.bottom + feather),
+        slice(max(0, box.x - feather), box.right + feather),
+    )
+    part = mask[near]
+    rows, columns = np.nonzero(_reach(_reach(part, feather).T, feather).T & ~part)
+    squared = _squared_distance(part, rows, columns, feather)
+    fall = 0.5 + 0.5 * np.cos(np.pi * np.sqrt(squared) / (feather + 1))
+    weights[near][rows, columns] = np.where(squared > feather**2, 0, fall)
     return weights
 
 
-def _surroundings(mask: Mask, margin: int) -> tuple[slice, slice]:
-    box = bounding_box(mask)
-    rows = slice(max(0, box.y - margin), box.bottom + margin)
-    return rows, slice(max(0, box.x - margin), box.right + margin)
+def _reach(mask: Mask, steps: int) -> Mask:
+    """True where a True pixel is at most ``steps`` away along the first axis."""
+    counts = np.concatenate([np.zeros_like(mask[:1], np.int32), mask.cumsum(0, dtype=np.int32)])
+    rows = np.arange(len(mask))
+    return counts[np.minimum(rows + steps + 1, len(mask))] > counts[np.maximum(rows - steps, 0)]
 
 
-def _squared_distance(mask: Mask, limit: int) -> NDArray[np.int32]:
-    """Exact squared distance to the nearest True pixel; values above limit² only mean "far"."""
+def _squared_distance(
+    mask: Mask, rows: NDArray[np.intp], columns: NDArray[np.intp], limit: int
+) -> NDArray[np.int32]:
+    """Exact squared distance from some pixels to the mask; above limit² it only means "far"."""
     far = limit + 1
-    rows = np.arange(mask.shape[0], dtype=np.int32)[:, None]
-    above = np.maximum.accumulate(np.where(mask, rows, -far), axis=0)
-    below = np.minimum.accumulate(np.where(mask, rows, len(rows) + far)[::-1], axis=0)[::-1]
-    vertical = np.minimum(np.minimum(rows - above, below - rows), far) ** 2
-    nearest = vertical.copy()
-    for shift in range(1, min(limit, mask.shape[1] - 1) + 1):
-        step = vertical + shift**2
-        np.minimum(nearest[:, shift:], step[:, :-shift], out=nearest[:, shift:])
-        np.minimum(nearest[:, :-shift], step[:, shift:], out=nearest[:, :-shift])
+    row = np.arange(mask.shape[0], dtype=np.int32)[:, None]
+    above = np.maximum.accumulate(np.where(mask, row, -far), axis=0)
+    below = np.minimum.accumulate(np.where(mask, row, len(row) + far)[::-1], axis=0)[::-1]
+    vertical = np.minimum(np.minimum(row - above, below - row), far).astype(np.int32) ** 2
+    reach = min(limit, mask.shape[1])
+    vertical = np.pad(vertical, ((0, 0), (reach, reach)), constant_values=far**2)
+    places = rows * vertical.shape[1] + columns + reach
+    nearest = vertical.take(places)
+    for shift in range(1, reach + 1):
+        sides = np.minimum(vertical.take(places - shift), vertical.take(places + shift))
+        np.minimum(nearest, sides + shift**2, out=nearest)
     return nearest
 
 
