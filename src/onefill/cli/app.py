@@ -64,7 +64,14 @@ class _CommandTable(TyperGroup):
             raise typer.Exit(INTERRUPTED) from error
 
 
-app = typer.Typer(cls=_CommandTable, add_completion=True)
+# Typer converts options that are not given, its own --help and completion included, with pydantic,
+# whose import is a third of the time of a --help. It leaves a flag alone that defaults to False.
+_NOT_ASKED = {"help": False}
+app = typer.Typer(
+    cls=_CommandTable,
+    add_completion=False,
+    context_settings={"default_map": _NOT_ASKED | dict.fromkeys(COMMANDS, _NOT_ASKED)},
+)
 
 
 def _show_version(wanted: bool) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from onefill.pocket.embedded import EmbeddedModel
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from onefill.tasks.registry import PluginFailure, RegisteredTask, TaskRegistry
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.callback(invoke_without_command=True)

@@ -65,9 +65,9 @@ def resolve(kind: Kind, name: str) -> str:
             raise BadInput(f"{flag} {name}: the embedded models are missing; {_REBUILD}")
         return str(embedded[name])
     path = Path(name).expanduser()
-    if path.is_dir():
+    if name and path.is_dir():
         return str(path)
-    if path.exists():
+    if path.is_file():
         raise BadInput(f"{flag} {name}: is a file; name the folder that holds the model")
     if not _HUB_ID.fullmatch(name) or name.startswith("."):
         raise BadInput(

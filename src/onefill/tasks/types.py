@@ -55,6 +55,8 @@ class Dimension:
         _check_name("dimension", self.name)
         if not isinstance(self.question, str) or not self.question.strip():
             raise ValueError(f"dimension {self.name!r} needs a question for the judge")
+        if not isinstance(self.uses_prompt, bool):
+            raise ValueError(f"dimension {self.name!r}: uses_prompt is True or False")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +117,8 @@ class Task:
 
     def __post_init__(self) -> None:
         _check_name("task", self.name)
+        if not isinstance(self.summary, str) or not self.summary.strip():
+            raise ValueError(f"task {self.name!r} needs a summary of one line")
         if not callable(self.masks):
             raise ValueError(f"task {self.name!r}: masks must be callable")
         if not isinstance(self.prompt, PromptTemplate):
