@@ -11,7 +11,7 @@ import typer
 from onefill.cli import console
 from onefill.cli.options import JsonFlag, ModelName, Seed
 
-app = typer.Typer(help="Rebuild the embedded models from their sources, and score them.")
+app = typer.Typer(add_completion=False, help="Rebuild the embedded models from their sources, and score them.")
 
 
 class Stage(StrEnum):

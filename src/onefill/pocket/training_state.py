@@ -28,8 +28,9 @@ def save_state(
     progress: Mapping[str, float],
 ) -> None:
     """Write everything a training needs to go on; an interrupted write leaves the old one."""
+    # Copies: a tied weight stands in a state dict twice, which safetensors refuses.
     tensors = {
-        f"{name}|{key}": value.contiguous()
+        f"{name}|{key}": value.detach().clone(memory_format=torch.contiguous_format)
         for name, module in modules.items()
         for key, value in module.state_dict().items()
     }
