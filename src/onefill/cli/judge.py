@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from onefill.tasks.registry import TaskRegistry
     from onefill.tasks.types import Dimension, Task
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
+
+_USUAL_TASK = "fill"
 
 
 @app.command()
@@ -39,7 +41,7 @@ def judge(
         typer.Option(
             "--task",
             metavar="NAME",
-            help="The edit both are results of; otherwise the first task that has the dimension.",
+            help="The edit both are results of; otherwise fill, or the first task that has the dimension.",
             show_default=False,
         ),
     ] = None,
@@ -123,6 +125,7 @@ def _choose(
 
 def _first_task(registry: TaskRegistry, dim: str | None) -> Task:
     tasks = [registered.task for registered in registry.tasks.values()]
+    tasks.sort(key=lambda task: task.name != _USUAL_TASK)
     for task in tasks:
         if dim is None or any(dimension.name == dim for dimension in task.dimensions):
             return task
