@@ -1,0 +1,248 @@
+"""The command ``onefill train``: teach the policy to please the judge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from onefill.cli import console
+from onefill.cli.options import JsonFlag, Offline
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from onefill.rl.config import RunConfig
+    from onefill.rl.run_folder import RunFolder
+    from onefill.rl.training import Ingredients
+    from onefill.tasks.registry import TaskRegistry
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def train(
+    tasks: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TASK[=WEIGHT],…",
+            help="What to train, and how often each is drawn. [default: fill=2,extend,removal]",
+        ),
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Number of updates.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="The same seed gives the same run.")
+    ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            metavar="fixed|dynamic",
+            help="Compare with the start model, or with a moving average. [default: fixed]",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Folder of the run. [default: runs/<date-time>]"),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(metavar="YAML", help="File of settings; flags win over it."),
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Go on with the run in this folder."),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="Folder of pictures, or .jsonl with image, mask, prompt, task. "
+            "[default: the embedded scenes]",
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FOLDER|HUB-ID",
+            help="The policy: an embedded name, a diffusers folder, or a hub id. [default: pocket]",
+        ),
+    ] = None,
+    judge: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FOLDER|HUB-ID",
+            help="The judge: an embedded name, a model folder, or a hub id. [default: pocket]",
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Samples of one task in a step.")
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option("--lr", "--learning-rate", help="Of AdamW.")
+    ] = None,
+    lora_rank: Annotated[
+        int | None, typer.Option(min=1, help="Rank of the adapter that is trained.")
+    ] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="Train every weight instead of an adapter.")
+    ] = False,
+    lam: Annotated[
+        float | None,
+        typer.Option("--lam", "--lambda", help="P(yes) above which a result earns no more."),
+    ] = None,
+    tau: Annotated[
+        float | None, typer.Option(help="Share of itself a moving average keeps per step.")
+    ] = None,
+    eval_scenes: Annotated[
+        int | None, typer.Option(min=1, help="Held-out samples per task for the win rate.")
+    ] = None,
+    eval_every: Annotated[
+        int | None, typer.Option(min=0, help="Steps between win rates; 0: at both ends only.")
+    ] = None,
+    save_every: Annotated[
+        int | None, typer.Option(min=1, help="Steps between checkpoints.")
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Where to compute: cpu, cuda, mps. [default: a GPU if there is one]",
+        ),
+    ] = None,
+    offline: Offline = False,
+    json_output: JsonFlag = False,
+) -> None:
+    """Teach the policy to please the judge, and measure what it learned.
+
+    Ctrl-C finishes the step, saves, and prints the line that goes on.
+    """
+    registry = console.open_registry()
+    flags = _flags(
+        tasks=registry.parse_weights(tasks) if tasks is not None else None,
+        steps=steps,
+        seed=seed,
+        reference=reference,
+        data=str(data.absolute()) if data is not None else None,
+        model=model,
+        judge=judge,
+        batch_size=batch_size,
+        optimizer={"learning_rate": learning_rate},
+        lora={"rank": lora_rank},
+        train="full" if full else None,
+        lam=lam,
+        tau=tau,
+        evaluation={"scenes": eval_scenes, "every": eval_every},
+        checkpoints={"every": save_every},
+        device=device,
+    )
+    folder, settings = _open_folder(out, config, resume, flags)
+    ingredients = _find_ingredients(settings, registry, offline)
+    summary = _train(settings, ingredients, folder, resume=resume is not None)
+    if json_output:
+        console.print_json(summary)
+    else:
+        console.stdout().print(_win_rate_table(summary))
+        console.say(f"pictures, checkpoints and summary.json are in {folder.path}")
+
+
+def _flags(**given: Any) -> dict[str, Any]:
+    """What was typed, nested as the configuration; the rest is left out."""
+    flags: dict[str, Any] = {}
+    for name, value in given.items():
+        if name != "tasks" and isinstance(value, dict):
+            value = _flags(**value)
+        if value not in (None, {}):
+            flags[name] = value
+    return flags
+
+
+def _open_folder(
+    out: Path | None, config: Path | None, resume: Path | None, flags: dict[str, Any]
+) -> tuple[RunFolder, RunConfig]:
+    from datetime import datetime
+
+    from onefill.errors import BadInput
+    from onefill.rl.config_file import build_config
+    from onefill.rl.run_folder import default_name, new_run_folder, open_run_folder
+
+    if resume is None:
+        settings = build_config(config, flags)
+        return new_run_folder(out or default_name(datetime.now())), settings
+    for flag, value in (("--out", out), ("--config", config)):
+        if value is not None:
+            raise BadInput(
+                f"{flag} {value}: a resumed run keeps its folder and its settings; "
+                f"leave {flag} out, or --resume"
+            )
+    return open_run_folder(resume, flags)
+
+
+def _find_ingredients(settings: RunConfig, registry: TaskRegistry, offline: bool) -> Ingredients:
+    from onefill.data.source import open_source
+    from onefill.pocket import embedded
+
+    tasks = {name: registry.get(name, flag="tasks") for name in settings.tasks}
+    kinds = list(tasks.values())
+    model = embedded.resolve("policies", settings.model)
+    judge = embedded.resolve("judges", settings.judge)
+    if settings.data is None:
+        samples = open_source(embedded.scenes("train"), kinds, settings.seed)
+        held_out = open_source(embedded.scenes("heldout"), kinds, 0)
+    else:
+        data = Path(settings.data)
+        samples = open_source(data, kinds, settings.seed, "train")
+        held_out = open_source(data, kinds, 0, "heldout")
+        console.say(
+            f"{len(samples.pictures())} pictures to train on, "
+            f"{len(held_out.pictures())} others held out for the win rate"
+        )
+    for name in sorted(samples.borrowing):
+        console.say(f"{name}: the data has no mask for it; it draws its own on every picture")
+
+    from onefill.rl.training import Ingredients
+
+    return Ingredients(model, judge, tasks, samples, held_out, offline)
+
+
+def _train(
+    settings: RunConfig, ingredients: Ingredients, folder: RunFolder, *, resume: bool
+) -> dict[str, Any]:
+    from onefill.rl.display import open_display
+    from onefill.rl.interrupt import Interrupted, listen_for_stop
+    from onefill.rl.loop import train
+    from onefill.rl.training import open_training
+
+    console.say("loading the models")
+    run = open_training(settings, ingredients, folder, resume=resume)
+    talk = console.stderr()
+    try:
+        with listen_for_stop() as stop, open_display(talk, settings.steps, run.step) as display:
+            return train(run, display, stop)
+    except Interrupted as error:
+        console.say(
+            f"interrupted after step {run.step}, and saved; go on with: "
+            f"onefill train --resume {folder.path}"
+        )
+        raise typer.Exit(error.exit_code) from error
+
+
+def _win_rate_table(summary: dict[str, Any]) -> Table:
+    from rich.table import Table
+
+    table = Table(title="Held-out win rate against the start model")
+    table.add_column("task")
+    table.add_column("dimension")
+    for heading in ("before", "after", "95 % interval", "samples"):
+        table.add_column(heading, justify="right")
+    for task, dimensions in summary["win_rate"].items():
+        for dimension, found in dimensions.items():
+            table.add_row(
+                task,
+                dimension,
+                f"{found['start']:.0%}",
+                f"{found['end']:.0%}",
+                f"{found['low']:.0%} to {found['high']:.0%}",
+                str(found["count"]),
+            )
+    return table

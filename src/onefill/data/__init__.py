@@ -1,0 +1,1 @@
+"""Streams of training samples: an image, a mask, the words and the task."""

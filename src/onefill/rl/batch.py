@@ -1,0 +1,75 @@
+"""Samples of one task brought together as tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from onefill.data.sample import Sample
+from onefill.rl.reward import Questions, build_questions
+from onefill.tasks.types import Task
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples of one task.
+
+    Attributes:
+        task: the task.
+        images: (B, 3, H, W) in [0, 1].
+        masks: (B, 1, H, W), 1 where the policy paints.
+        words: what a user would type, or None; B of them.
+    """
+
+    task: Task
+    images: Tensor
+    masks: Tensor
+    words: list[str | None]
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    @property
+    def prompts(self) -> list[str]:
+        """What the policy is told, by the task's template."""
+        return [self.task.prompt.render(words) for words in self.words]
+
+    @property
+    def questions(self) -> Questions:
+        """What the judge is asked about these samples."""
+        return build_questions(self.task, self.words)
+
+    def paste(self, painted: Tensor) -> Tensor:
+        """``painted`` (B, 3, H, W) inside the masks, the samples' own pixels outside.
+
+        That is what an edit hands to its user. Judging it leaves the policy nothing to gain
+        outside the mask, and no gradient comes from there.
+        """
+        return torch.where(self.masks.bool(), painted, self.images)
+
+    def select(self, places: range) -> Batch:
+        """Some of the samples."""
+        rows = slice(places.start, places.stop)
+        return replace(
+            self, images=self.images[rows], masks=self.masks[rows], words=self.words[rows]
+        )
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same samples on another device."""
+        return replace(self, images=self.images.to(device), masks=self.masks.to(device))
+
+
+def make_batch(task: Task, samples: Sequence[Sample], device: torch.device | str) -> Batch:
+    """Bring samples of ``task``, all of one size, to a device."""
+    images = torch.from_numpy(np.stack([sample.image for sample in samples]))
+    masks = torch.from_numpy(np.stack([sample.mask for sample in samples]))
+    return Batch(
+        task,
+        images.permute(0, 3, 1, 2).float().div(255).contiguous().to(device),
+        masks[:, None].float().to(device),
+        [sample.words for sample in samples],
+    )

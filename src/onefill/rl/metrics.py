@@ -1,0 +1,82 @@
+"""What a run writes down at each step, and where the time of a step goes."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+PHASES = ("reference", "rollout", "gradient step", "judge", "backward", "other")
+"""Of a step: the reference's denoising, the policy's without gradient, its one call with gradient
+(decoding included), the judge's answers, backpropagation and update, and all that remains."""
+
+
+class PhaseTimer:
+    """Seconds of each phase since the last ``take``; ``other`` is what no phase claimed."""
+
+    def __init__(self) -> None:
+        self._begin = time.perf_counter()
+        self._seconds = dict.fromkeys(PHASES, 0.0)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Count the time inside towards ``name``."""
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            if torch.cuda.is_initialized():
+                torch.cuda.synchronize()  # a GPU works on after the call has returned
+            self._seconds[name] += time.perf_counter() - begin
+
+    def take(self) -> dict[str, float]:
+        """The seconds of each phase, and start anew."""
+        now = time.perf_counter()
+        seconds = self._seconds
+        seconds["other"] = now - self._begin - sum(seconds.values())
+        self._begin, self._seconds = now, dict.fromkeys(PHASES, 0.0)
+        return seconds
+
+
+class MetricsLog:
+    """``metrics.jsonl``: one JSON object per line, each with ``kind`` and ``step``.
+
+    Args:
+        path: of the file; lines are appended.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def drop_after(self, step: int) -> None:
+        """Drop the lines of later steps, written by a process that ended before it saved them."""
+        if self._path.exists():
+            lines = _whole_lines(self._path)
+            kept = [line for line in lines if json.loads(line)["step"] <= step]
+            aside = self._path.with_suffix(".partial")
+            aside.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+            aside.replace(self._path)
+
+    def append(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
+        """Write one line at once."""
+        line = json.dumps({"kind": kind, "step": step, **values}, ensure_ascii=False)
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    def read(self, kind: str) -> list[dict[str, Any]]:
+        """Every line of one kind, first to last."""
+        if not self._path.exists():
+            return []
+        rows = (json.loads(line) for line in _whole_lines(self._path))
+        return [row for row in rows if row["kind"] == kind]
+
+
+def _whole_lines(path: Path) -> list[str]:
+    """The lines that were written to their end; a killed run may leave half a line."""
+    text = path.read_text(encoding="utf-8")
+    return text[: text.rfind("\n") + 1].splitlines()

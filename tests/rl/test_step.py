@@ -1,0 +1,142 @@
+"""One update through the whole chain: policy, VAE, judge, loss, and back."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from onefill.rl.loop import take_step
+from onefill.rl.loss import onereward_loss
+from onefill.rl.randomness import Purpose, noise_generators
+from onefill.rl.reward import build_questions, preferences, rewards
+from onefill.rl.rollout import full_denoising, gradient_images, partial_denoising, reference_images
+
+from .conftest import shake, weights_of
+
+
+def all_weights(run):
+    parts = {**run.policy.pipeline.components, "judge": run.judge.model}
+    return {
+        f"{part}.{name}": parameter
+        for part, module in parts.items()
+        if isinstance(module, torch.nn.Module)
+        for name, parameter in module.named_parameters()
+    }
+
+
+def begin_step(run, task="fill"):
+    batch = run.next_batch(task)
+    conditions = run.policy.encode(batch.images, batch.masks, batch.prompts)
+    places = range(len(batch))
+    noise = [
+        run.policy.noise(conditions, noise_generators(0, purpose, 0, places))
+        for purpose in (Purpose.POLICY_NOISE, Purpose.REFERENCE_NOISE)
+    ]
+    return batch, conditions, noise
+
+
+@pytest.mark.parametrize("train", ["lora", "full"])
+def test_the_gradient_reaches_every_trained_weight_and_no_other(open_run, train):
+    run = open_run(train=train, tasks={"fill": 1.0}, lam=1.0)
+    shake(run)
+    batch, conditions, (noise, noise_ref) = begin_step(run)
+    x_ref = reference_images(run.policy, run.reference, batch, conditions, noise_ref, run.sampler)
+    partial = partial_denoising(run.policy, conditions, noise, run.sampler, until=1)
+    x_theta = gradient_images(run.policy, batch, conditions, partial, run.sampler)
+    onereward_loss(rewards(run.judge, x_theta, x_ref, batch.questions), 1.0).backward()
+
+    trained = {id(parameter) for parameter in run.policy.trainable_parameters().values()}
+    for name, parameter in all_weights(run).items():
+        reached = parameter.grad is not None and bool(parameter.grad.abs().max() > 0)
+        assert reached == (id(parameter) in trained), name
+
+
+@pytest.mark.parametrize("train", ["lora", "full"])
+def test_a_step_moves_every_trained_weight_and_no_other(open_run, train):
+    run = open_run(train=train, tasks={"fill": 1.0}, lam=1.0)
+    shake(run)
+    before = {name: weight.detach().clone() for name, weight in all_weights(run).items()}
+    take_step(run)
+    trained = {id(parameter) for parameter in run.policy.trainable_parameters().values()}
+    for name, parameter in all_weights(run).items():
+        moved = not torch.equal(parameter, before[name])
+        assert moved == (id(parameter) in trained), name
+
+
+def test_at_the_start_policy_and_reference_paint_alike(open_run):
+    run = open_run()
+    batch, conditions, (noise, _) = begin_step(run)
+    mine = full_denoising(run.policy, batch, conditions, noise, run.sampler)
+    other = reference_images(run.policy, run.reference, batch, conditions, noise, run.sampler)
+    assert torch.equal(mine, other)
+
+
+def test_pixels_outside_the_mask_are_the_samples_own_and_pass_no_gradient(open_run):
+    run = open_run()
+    batch, conditions, (noise, _) = begin_step(run)
+    partial = partial_denoising(run.policy, conditions, noise, run.sampler, until=2)
+    images = gradient_images(run.policy, batch, conditions, partial, run.sampler)
+    outside = (batch.masks == 0).expand_as(images)
+    assert torch.equal(images[outside], batch.images[outside])
+    assert images.requires_grad and not partial.latents.requires_grad
+
+
+def test_learning_raises_the_reward(open_run):
+    """On one batch and one noise, a dozen updates please the judge more than the start did."""
+    run = open_run(train="full", tasks={"removal": 1.0}, lam=1.0, batch_size=4, step_range=[2, 2])
+    losses = []
+    for _ in range(12):
+        run.cursor["removal"], run.step = 0, 0
+        losses.append(take_step(run).loss)
+    assert losses[-1] < losses[0] - 0.03
+
+
+def test_each_image_is_asked_every_dimension_that_applies(open_run):
+    run = open_run()
+    questions = build_questions(run.tasks["extend"], ["a cat", None])
+    assert questions.samples == [0, 0, 0, 0, 1, 1, 1]
+    assert {name: len(rows) for name, rows in questions.rows.items()} == {
+        "consistency": 2,
+        "structure": 2,
+        "text-alignment": 1,
+        "aesthetics": 2,
+    }
+    assert sum("Prompt: a cat." in query for query in questions.queries) == 1
+
+
+def test_asking_all_at_once_answers_as_asking_one_by_one(open_run):
+    run = open_run()
+    generator = torch.Generator().manual_seed(0)
+    first, second = torch.rand(2, 2, 3, 32, 32, generator=generator)
+    questions = build_questions(run.tasks["extend"], ["a cat", None])
+    together = rewards(run.judge, first, second, questions)
+    for dimension, rows in questions.rows.items():
+        for place, row in enumerate(rows):
+            sample = questions.samples[row]
+            alone = run.judge.prob_first_better(
+                first[sample : sample + 1], second[sample : sample + 1], [questions.queries[row]]
+            )
+            assert together[dimension][place].item() == pytest.approx(alone.item(), abs=1e-5)
+
+
+def test_preferences_do_not_depend_on_the_order(open_run):
+    run = open_run()
+    generator = torch.Generator().manual_seed(0)
+    first, second = torch.rand(2, 2, 3, 32, 32, generator=generator)
+    questions = build_questions(run.tasks["removal"], [None, None])
+    forward = preferences(run.judge, first, second, questions)["removal-quality"]
+    backward = preferences(run.judge, second, first, questions)["removal-quality"]
+    assert [a + b for a, b in zip(forward, backward, strict=True)] == pytest.approx([1, 1])
+    assert forward != pytest.approx([0.5, 0.5], abs=1e-4)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_changes_nothing(open_run):
+    from onefill.errors import OnefillError
+
+    run = open_run(train="full", tasks={"fill": 1.0})
+    before = weights_of(run)
+    loss = sum(p.sum() for p in run.policy.trainable_parameters().values()) * torch.nan
+    with pytest.raises(OnefillError, match="step 0: the loss is nan"):
+        run.optimizer.update(loss, 0)
+    after = weights_of(run)
+    assert all(torch.equal(after[name], before[name]) for name in before)

@@ -1,0 +1,187 @@
+"""``onefill train`` as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from onefill.tasks.registry import load_tasks
+
+COMMAND = [sys.executable, "-c", "from onefill.cli.app import main; main()", "train"]
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+    "OMP_NUM_THREADS": "1",
+}
+
+
+@pytest.fixture
+def ask(random_policy, random_judge, pictures):
+    """The flags of a tiny run."""
+    return [
+        *("--model", random_policy, "--judge", random_judge, "--data", pictures),
+        *("--tasks", "fill=2,extend,removal", "--batch-size", "2", "--eval-scenes", "2"),
+        *("--lora-rank", "2", "--device", "cpu"),
+    ]
+
+
+def test_three_steps_leave_a_whole_run_folder(ask, tmp_path):
+    done = subprocess.run(
+        [*COMMAND, *ask, "--steps", "3", "--out", tmp_path / "runs" / "first", "--json"],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "runs" / "first"
+    printed = json.loads(done.stdout)
+    assert printed == json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    check_summary(printed)
+    assert "step 3/3" in done.stderr
+    assert "9 pictures to train on, 3 others held out" in done.stderr
+
+    assert {path.name for path in folder.iterdir()} == {
+        *("config.yaml", "metrics.jsonl", "summary.json", "samples", "checkpoints"),
+        *("adapter", "adapter-average"),
+    }
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [row["kind"] for row in rows] == ["start", "step", "step", "step", "end"]
+    assert set(rows[1]["seconds"]) == set(printed["phases"])
+    assert [path.name for path in (folder / "checkpoints").iterdir()] == ["step-000003"]
+    with Image.open(folder / "samples" / "step-000003.png") as sheet:
+        assert sheet.width > 4 * 128
+    trained = load_file(folder / "adapter" / "pytorch_lora_weights.safetensors")
+    assert any(tensor.abs().max() > 0 for name, tensor in trained.items() if "lora_B" in name)
+
+
+def check_summary(summary):
+    assert summary["steps"] == 3
+    assert summary["seconds"] > 0
+    assert summary["tasks"] == {"fill": 2.0, "extend": 1.0, "removal": 1.0}
+    assert summary["reference"] == "fixed"
+    four = {"consistency", "structure", "text-alignment", "aesthetics"}
+    assert {task: set(found) for task, found in summary["win_rate"].items()} == {
+        "fill": four,
+        "extend": four,
+        "removal": {"removal-quality"},
+    }
+    for found in summary["win_rate"].values():
+        for rates in found.values():
+            assert 0 <= rates["low"] <= rates["end"] <= rates["high"] <= 1
+            assert 0 <= rates["start"] <= 1
+
+
+def test_sigterm_saves_and_tells_how_to_go_on(ask, tmp_path, cli):
+    folder = tmp_path / "run"
+    process = subprocess.Popen(
+        [*COMMAND, *ask, "--steps", "100000", "--out", folder],
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    metrics = folder / "metrics.jsonl"
+    begin = time.monotonic()
+    while not metrics.exists() or metrics.read_text().count('"kind": "step"') < 2:
+        assert process.poll() is None and time.monotonic() < begin + 200, process.communicate()
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert stdout == ""
+    last = stderr.splitlines()[-1]
+    assert last.startswith("interrupted after step ")
+    assert last.endswith(f"go on with: onefill train --resume {folder}")
+
+    (checkpoint,) = (folder / "checkpoints").iterdir()
+    step = int(checkpoint.name.removeprefix("step-"))
+    assert step == metrics.read_text().count('"kind": "step"')
+    torch.set_num_threads(1)
+    result = cli("train", "--resume", folder, "--steps", step + 1, "--json")
+    assert result.code == 0, result.stderr
+    assert json.loads(result.stdout)["steps"] == step + 1
+    assert f"step {step + 1}/{step + 1}" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--tasks", "fil"], "--tasks fil: no such task"),
+        (["--tasks", "fill=-1"], "the weight of 'fill' must be a number above 0"),
+        (["--reference", "moving"], "reference cannot be 'moving'"),
+        (["--data", "gone"], "gone: does not exist"),
+        (["--model", "gone"], "--model gone: no such model"),
+        (["--judge", "gone"], "--judge gone: no such model"),
+        (["--config", "gone.yaml"], "--config gone.yaml: cannot be read"),
+        (["--config", "bad.yaml"], "bad.yaml, line 2: malformed YAML"),
+        (["--config", "typo.yaml"], "typo.yaml, line 1: unknown setting 'stpes'; did you mean"),
+        (["--config", "task.yaml"], "tasks fil: no such task"),
+        (["--resume", "gone"], "--resume gone: no run there"),
+        (["--out", "full"], "--out full: is not empty"),
+        (["--out", "bad.yaml"], "--out bad.yaml: is a file"),
+        (["--steps", "0"], "'--steps'"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(arguments, told, ask, tmp_path, cli, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("bad.yaml").write_text("steps: 3\nseed: [1")
+    Path("typo.yaml").write_text("stpes: 3")
+    Path("task.yaml").write_text("tasks: {fil: 1}")
+    Path("full").mkdir()
+    Path("full/x").write_text("")
+    before = sorted(tmp_path.rglob("*"))
+    given = {flag for flag in arguments if flag.startswith("--")}
+    pairs = list(zip(ask[::2], ask[1::2], strict=True))
+    if "--config" in given:
+        given.add("--tasks")
+    flags = [word for pair in pairs if pair[0] not in given for word in pair]
+    result = cli("train", *([] if "--resume" in given else flags), *arguments)
+    assert result.code == 2
+    assert result.stdout == ""
+    assert told in result.stderr.splitlines()[-1]
+    assert len(result.stderr.splitlines()) == 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_third_partys_task_trains_on_data_made_for_others(ask, tmp_path, cli, install, draw_row):
+    install("polish-plugin")
+    load_tasks.cache_clear()
+    rows = [draw_row(tmp_path / "data", number) for number in range(4)]
+    (tmp_path / "data" / "metadata.jsonl").write_text("".join(rows))
+    flags = dict(zip(map(str, ask[::2]), ask[1::2], strict=True))
+    flags |= {"--tasks": "polish", "--data": tmp_path / "data", "--out": tmp_path / "run"}
+    result = cli("train", *(w for pair in flags.items() for w in pair), "--steps", 2, "--json")
+    load_tasks.cache_clear()
+    assert result.code == 0, result.stderr
+    assert set(json.loads(result.stdout)["win_rate"]) == {"polish"}
+    assert "polish: the data has no mask for it; it draws its own on every picture" in result.stderr
+
+
+@pytest.fixture
+def draw_row():
+    def draw(folder: Path, number: int) -> str:
+        """A picture with a mask that is meant for fill, as a line of metadata."""
+        folder.mkdir(exist_ok=True)
+        Image.effect_noise((32, 32), 60).save(folder / f"{number}.png")
+        Image.new("L", (32, 32), 255).save(folder / f"{number}-mask.png")
+        names = {"image": f"{number}.png", "mask": f"{number}-mask.png"}
+        return json.dumps({**names, "prompt": "a cat", "task": "fill"}) + "\n"
+
+    return draw
+
+
+def test_a_resumed_run_keeps_its_folder(cli, tmp_path):
+    result = cli("train", "--resume", tmp_path, "--out", tmp_path / "other")
+    assert result.code == 2
+    assert "a resumed run keeps its folder" in result.stderr
