@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderTiny, FluxTransformer2DModel
@@ -36,7 +37,7 @@ POOL_SIZE, HELD_OUT_SIZE = 32_768, 256
 TOKENS = 12
 """T5 tokens of a prompt: ten words and the end token fit."""
 
-BATCH, PEAK_RATE, PROMPT_DROPOUT, EMA_DECAY = 32, 1e-3, 0.1, 0.999
+BATCH, PEAK_RATE, MUON_RATE, PROMPT_DROPOUT, EMA_DECAY = 32, 1e-3, 2e-3, 0.1, 0.999
 OUTSIDE_WEIGHT = 0.1
 """Loss weight of a token that the mask does not touch: it only has to be copied."""
 
@@ -190,11 +191,38 @@ def latent_pool(
 
 
 def optimizers_for(model: FlowModel) -> list[torch.optim.Optimizer]:
-    """AdamW over all three parts; betas and decay by trial."""
-    weights = model.parameters()
-    return [
-        torch.optim.AdamW(weights, lr=PEAK_RATE, betas=(0.9, 0.97), weight_decay=0.01, fused=True)
+    """Muon (Jordan et al. 2024) for the matrices of the blocks, AdamW for everything else.
+
+    Muon reached the same held-out loss with two thirds of the samples. It multiplies in
+    bfloat16, so where a CPU only emulates that, AdamW takes its matrices too.
+    """
+    named = list(model.transformer.named_parameters())
+    matrices = [p for name, p in named if p.ndim == 2 and "blocks" in name and "norm" not in name]
+    if not _multiplies_bfloat16():
+        matrices = []
+    chosen = {id(matrix) for matrix in matrices}
+    rest = [p for p in model.parameters() if id(p) not in chosen]
+    optimizers: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(rest, lr=PEAK_RATE, betas=(0.9, 0.97), weight_decay=0.01, fused=True)
     ]
+    if matrices:
+        optimizers.insert(
+            0,
+            torch.optim.Muon(
+                matrices, lr=MUON_RATE, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"
+            ),
+        )
+    for group in _groups(optimizers):
+        group["peak"] = group["lr"]
+    return optimizers
+
+
+def _multiplies_bfloat16() -> bool:
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def _groups(optimizers: list[torch.optim.Optimizer]) -> list[dict[str, Any]]:
+    return [group for optimizer in optimizers for group in optimizer.param_groups]
 
 
 def train_flow(
@@ -220,8 +248,8 @@ def train_flow(
     generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
     started, told = time.monotonic() - seconds, seconds
     while (seconds := time.monotonic() - started) < minutes * 60:
-        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
-            group["lr"] = PEAK_RATE * cosine_rate(seconds / (minutes * 60))
+        for group in _groups(optimizers):
+            group["lr"] = group["peak"] * cosine_rate(seconds / (minutes * 60))
         rows = torch.randint(len(pool.clean), (BATCH,), generator=generator)
         # Logit-normal noise levels, a little to the noisy side, where shapes are decided.
         sigma = torch.sigmoid(torch.randn(BATCH, generator=generator) + 0.3)

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from onefill.data.source import open_source
+from onefill.pocket.embedded import scenes
+from onefill.tasks.registry import load_tasks
+
+
+@pytest.mark.parametrize("split", ["train", "heldout"])
+def test_every_built_in_task_has_embedded_samples(split: str) -> None:
+    tasks = [load_tasks().get(name) for name in ("fill", "extend", "removal", "text")]
+    source = open_source(scenes(split), tasks, seed=0)
+    for task in tasks:
+        assert source.count(task.name) >= 48
+        sample = source.draw(task.name, 0, 64)
+        assert sample.image.shape == (64, 64, 3)
+        assert sample.mask.any()
+
+
+def test_no_picture_is_both_trained_on_and_held_out() -> None:
+    assert not _hashes(scenes("train")) & _hashes(scenes("heldout"))
+
+
+def _hashes(folder: Path) -> set[str]:
+    lines = (folder / "metadata.jsonl").read_text(encoding="utf-8").splitlines()
+    files = [folder / json.loads(line)["image"] for line in lines]
+    found = {hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    assert len(found) > 0.95 * len(files)
+    return found

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from onefill.pocket import scenes, vocabulary
+from onefill.pocket.pictures import DRAWING_SIZE, Pictures
+from onefill.pocket.scenes import SIZE, draw_scene
+
+
+@pytest.fixture(scope="module")
+def pictures() -> Pictures:
+    """A disc for every word, two photographs and Pillow's own font."""
+    drawings = {}
+    for index, word in enumerate(vocabulary.WORDS):
+        disc = Image.new("RGBA", (DRAWING_SIZE, DRAWING_SIZE))
+        colour = (10 * index, 255 - 10 * index, 128, 255)
+        ImageDraw.Draw(disc).ellipse((8, 8, DRAWING_SIZE - 8, DRAWING_SIZE - 8), fill=colour)
+        drawings[word] = [disc]
+    noise = np.random.default_rng(0).integers(0, 255, (2, 120, 160, 3), np.uint8)
+    photographs = [Image.fromarray(picture) for picture in noise]
+    return Pictures(drawings, photographs, [ImageFont.load_default(40)])
+
+
+@pytest.mark.parametrize("task", sorted(scenes.TASK_SHARES))
+def test_the_same_seed_draws_the_same_scene(pictures: Pictures, task: str) -> None:
+    first, second = (draw_scene(pictures, np.random.default_rng(5), task) for _ in range(2))
+    other = draw_scene(pictures, np.random.default_rng(6), task)
+    assert np.array_equal(first.target, second.target)
+    assert np.array_equal(first.mask, second.mask)
+    assert first.prompt == second.prompt
+    assert not np.array_equal(first.target, other.target)
+
+
+@pytest.mark.parametrize("task", ["fill", "removal", "text"])
+def test_the_mask_covers_what_was_put_on_the_background(pictures: Pictures, task: str) -> None:
+    rng = np.random.default_rng(0)
+    visible = 0
+    for _ in range(40):
+        scene = draw_scene(pictures, rng, task)
+        changed = np.abs(scene.with_object.astype(int) - scene.background).max(2) > 60
+        visible += bool(changed.any())
+        assert (changed & ~scene.mask).sum() <= 0.06 * changed.sum()
+        assert np.array_equal(
+            scene.target, scene.background if task == "removal" else scene.with_object
+        )
+    assert visible > 30
+
+
+def test_extend_masks_leave_one_rectangle_and_touch_the_border(pictures: Pictures) -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(40):
+        mask = draw_scene(pictures, rng, "extend").mask
+        rows, columns = np.flatnonzero(~mask.all(1)), np.flatnonzero(~mask.all(0))
+        kept = ~mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        assert kept.all()
+        assert kept.sum() == (~mask).sum()
+        assert mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any()
+
+
+def test_every_prompt_is_made_of_known_pieces(pictures: Pictures) -> None:
+    known = set(vocabulary.prompt_pieces())
+    rng = np.random.default_rng(2)
+    for _ in range(200):
+        scene = draw_scene(pictures, rng)
+        assert set(scene.prompt.split()) <= known
+        assert scene.target.shape == (SIZE, SIZE, 3)
