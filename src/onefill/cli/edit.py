@@ -9,6 +9,7 @@ import typer
 
 from onefill.cli import console
 from onefill.cli.options import Device, JsonFlag, ModelName, Offline, Seed
+from onefill.errors import BadInput
 
 if TYPE_CHECKING:
     from onefill.edit.job import EditResult, Sampling
@@ -69,6 +70,10 @@ def edit(
         ),
     ] = None,
     model: ModelName = "pocket",
+    adapter: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="A finished training run, or its adapter folder."),
+    ] = None,
     device: Device = "cpu",
     offline: Offline = False,
     save_debug: Annotated[
@@ -101,11 +106,14 @@ def edit(
         )
     )
     folder = resolve("policies", model)
+    weights = None if adapter is None else _adapter_folder(adapter)
 
     from onefill.edit.job import Sampling
 
     sampling = Sampling(steps=steps, guidance=guidance, negative=negative)
-    results = _carry_out(plan, sampling, folder, device, offline, quiet=json_output)
+    results = _carry_out(
+        plan, sampling, folder, weights, device=device, offline=offline, quiet=json_output
+    )
     if json_output:
         console.print_json(
             {
@@ -117,13 +125,33 @@ def edit(
         )
 
 
+def _adapter_folder(path: Path) -> Path:
+    """The adapter of a run folder, or the folder itself if it is one."""
+    for folder in (path / "adapter", path):
+        if (folder / "pytorch_lora_weights.safetensors").is_file():
+            return folder
+    raise BadInput(
+        f"--adapter {path}: no trained adapter in it; give the folder of a finished "
+        "`onefill train` run"
+    )
+
+
 def _carry_out(
-    plan: EditPlan, sampling: Sampling, model: str, device: str, offline: bool, *, quiet: bool
+    plan: EditPlan,
+    sampling: Sampling,
+    model: str,
+    adapter: Path | None,
+    *,
+    device: str,
+    offline: bool,
+    quiet: bool,
 ) -> list[EditResult]:
     from onefill.edit.job import run_edit
     from onefill.policy.loading import load_policy
 
     policy = load_policy(model, device=device, offline=offline)
+    if adapter is not None:
+        policy.load_adapter(adapter)
     results: list[EditResult] = []
     for result in run_edit(plan, policy, sampling):
         # Only now: a prompt that turns out too long leaves its own line and no other.
