@@ -1,0 +1,272 @@
+"""Fill the generated blocks of docs/*.md from the code, or check that they are what it says.
+
+python scripts/make_doc_tables.py [--check] [--docs FOLDER]
+
+A block stands between `<!-- generated: NAME -->` and `<!-- end -->`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from onefill.judge.query import ANSWERS, build_messages, build_query
+from onefill.pocket import sources, vocabulary
+from onefill.pocket.scenes_export import COUNTS
+from onefill.rl.config import RunConfig
+from onefill.tasks.registry import BUILT_IN, load_tasks
+from onefill.tasks.types import Task
+
+ROOT = Path(__file__).parents[1]
+REMAKE = "python scripts/make_doc_tables.py"
+EXAMPLE = ROOT / "examples" / "onefill-restore"
+
+_BLOCK = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_ATTRIBUTE = re.compile(r"^ {0,4}(\w+): ")
+_NONE = re.compile(r"\bNone\b")
+_WORDS = "straw hat"
+
+
+def settings_table() -> str:
+    """Every key of config.yaml, with the meaning its docstring gives."""
+    rows: list[tuple[str, ...]] = []
+    meanings = _attributes(RunConfig)
+    defaults = RunConfig()
+    for name, field in RunConfig.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            values = getattr(defaults, name).model_dump()
+            rows.append((f"**`{name}:`**", "", "", _one_line(section.__doc__ or "")))
+            rows += [
+                (f"`{name}.{key}`", _value(value), _allowed(section, key), "")
+                for key, value in values.items()
+            ]
+        else:
+            default = defaults.model_dump()[name]
+            rows.append((f"`{name}`", _value(default), _allowed(RunConfig, name), meanings[name]))
+    return _table(("setting", "default", "values", "meaning"), rows)
+
+
+def tasks_table() -> str:
+    """The built-in tasks."""
+    rows = []
+    for task in _built_in_tasks():
+        rows.append(
+            (
+                f"`{task.name}`",
+                task.summary,
+                _one_line((inspect.getdoc(task.masks) or "").splitlines()[0]),
+                _prompt(task),
+                ", ".join(d.name for d in task.dimensions),
+            )
+        )
+    return _table(("task", "what it does", "masks", "model's prompt", "judged on"), rows)
+
+
+def dimensions_table() -> str:
+    """What the judge is asked, for every task and dimension."""
+    rows = [
+        (f"`{task.name}`", f"`{d.name}`", d.question, "yes" if d.uses_prompt else "no")
+        for task in _built_in_tasks()
+        for d in task.dimensions
+    ]
+    return _table(("task", "dimension", "question", "prompt shown"), rows)
+
+
+def judge_turn() -> str:
+    """The judge's user turn with and without the prompt, word for word."""
+    fill = load_tasks().get("fill")
+    turns = []
+    for name in ("aesthetics", "text-alignment"):
+        content = build_messages(build_query(fill, fill.dimension(name), _WORDS))[0]["content"]
+        parts = ["[the picture]" if part["type"] == "image" else part["text"] for part in content]
+        turns.append("".join(parts))
+    return "```text\n" + "\n\n---\n\n".join(turns) + "\n```\n\n" + f"Answers: {_list(ANSWERS)}."
+
+
+def vocabulary_block() -> str:
+    """The words of the embedded models."""
+    articles = _list(vocabulary.ARTICLES)
+    return (
+        f"- **Things to paint ({len(vocabulary.WORDS)}):** {', '.join(vocabulary.WORDS)}.\n"
+        f"- **Words to write ({len(vocabulary.TEXT_WORDS)}):** "
+        f"{', '.join(vocabulary.TEXT_WORDS)}.\n"
+        f"- **Before a thing, if you like:** {articles}."
+    )
+
+
+def sources_table() -> str:
+    """Every package that pictures or fonts were taken from."""
+    rows = [
+        (f"`{s.package}`", s.version, s.client, s.licence, s.credit, s.takes)
+        for s in sources.SOURCES
+    ]
+    return _table(("package", "version", "from", "licence", "credit", "used as"), rows)
+
+
+def split_table() -> str:
+    """What training sees and what is kept for measuring."""
+    train, held_out = sources.TRAIN, sources.HELD_OUT
+    photographs = {s: _photographs(s) for s in (train, held_out)}
+    fonts = {s: ", ".join(f"`{p}`" for p, _ in sources.FONTS[s]) for s in (train, held_out)}
+    scenes = {
+        s: ", ".join(f"{count} {task}" for task, count in COUNTS[s].items())
+        for s in (train, held_out)
+    }
+    sets = {
+        train: ", ".join(f"`{name}`" for name in vocabulary.DRAWING_SETS),
+        held_out: f"`{vocabulary.HELD_OUT_SET}`",
+    }
+    rows = [
+        ("drawing sets", sets[train], sets[held_out]),
+        ("photographs", photographs[train], photographs[held_out]),
+        ("fonts", fonts[train], fonts[held_out]),
+        ("scenes in the package", scenes[train], scenes[held_out]),
+    ]
+    return _table(("", "training", "held out"), rows)
+
+
+def example_module() -> str:
+    """The example plugin's module."""
+    return f"```python\n{(EXAMPLE / 'onefill_restore.py').read_text(encoding='utf-8')}```"
+
+
+def example_project() -> str:
+    """The example plugin's pyproject.toml."""
+    return f"```toml\n{(EXAMPLE / 'pyproject.toml').read_text(encoding='utf-8')}```"
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "settings": settings_table,
+    "tasks": tasks_table,
+    "dimensions": dimensions_table,
+    "judge-turn": judge_turn,
+    "vocabulary": vocabulary_block,
+    "sources": sources_table,
+    "split": split_table,
+    "example-module": example_module,
+    "example-project": example_project,
+}
+
+
+def _built_in_tasks() -> list[Task]:
+    found = load_tasks().tasks.values()
+    return [entry.task for entry in found if entry.distribution == BUILT_IN]
+
+
+def _prompt(task: Task) -> str:
+    prompt = task.prompt
+    if prompt.without_words is None:
+        return f"`{prompt.with_words}` (words needed)"
+    if prompt.without_words == prompt.with_words:
+        return f"always `{prompt.with_words}`"
+    return f"`{prompt.with_words}`; without words `{prompt.without_words}`"
+
+
+def _photographs(split: str) -> str:
+    counts = Counter(package for package, _ in sources.PHOTOGRAPHS[split])
+    of_each = ", ".join(f"{count} of `{package}`" for package, count in counts.items())
+    return f"{sum(counts.values())}: {of_each}"
+
+
+def _attributes(model: type) -> dict[str, str]:
+    """Name to meaning, from the Attributes section of a docstring."""
+    lines = inspect.cleandoc(model.__doc__ or "").split("Attributes:\n", 1)[1].splitlines()
+    found: dict[str, str] = {}
+    name = ""
+    for line in lines:
+        if match := _ATTRIBUTE.match(line):
+            name = match[1]
+            found[name] = line[match.end() :]
+        else:
+            found[name] += " " + line.strip()
+    return {name: _NONE.sub("`null`", _one_line(text)) for name, text in found.items()}
+
+
+def _allowed(model: type[BaseModel], name: str) -> str:
+    """The values a setting takes, in words, from the model's own schema."""
+    schema = model.model_json_schema()
+    return _in_words(schema["properties"][name], schema.get("$defs", {}))
+
+
+def _in_words(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
+    if "anyOf" in schema:
+        return " or ".join(dict.fromkeys(_in_words(s, definitions) for s in schema["anyOf"]))
+    if "enum" in schema:
+        return " or ".join(f"`{value}`" for value in schema["enum"])
+    kinds = {"integer": "whole number", "number": "number", "string": "text", "null": "none"}
+    kind = schema["type"]
+    if kind == "boolean":
+        return "`true` or `false`"
+    if kind == "array":
+        count = f"{schema['minItems']} " if "minItems" in schema else ""
+        return f"list of {count}{_in_words(schema['items'], definitions)}".replace(
+            "number", "numbers", 1
+        )
+    if kind == "object":
+        return f"name to {_in_words(schema['additionalProperties'], definitions)}"
+    limits = [
+        f"{sign} {schema[key]:g}"
+        for key, sign in (("exclusiveMinimum", ">"), ("minimum", "≥"), ("maximum", "≤"))
+        if key in schema
+    ]
+    return " ".join([kinds[kind], ", ".join(limits)]).strip()
+
+
+def _value(value: object) -> str:
+    """A value as it is written in YAML."""
+    if isinstance(value, dict):
+        return "`{" + ", ".join(f"{key}: {number:g}" for key, number in value.items()) + "}`"
+    if value is None:
+        return "`null`"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    return f"`{value}`"
+
+
+def _list(texts: tuple[str, ...]) -> str:
+    return ", ".join(f"`{text}`" for text in texts)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.replace("``", "`").split())
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [headings, ("---",) * len(headings), *rows]
+    return "\n".join(
+        "| " + " | ".join(c.replace("|", "\\|") for c in line) + " |" for line in lines
+    )
+
+
+def fill_page(text: str) -> str:
+    """A page with every generated block made anew."""
+    return _BLOCK.sub(lambda match: f"{match[1]}\n{BLOCKS[match[2]]()}\n\n{match[3]}", text)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when stale")
+    parser.add_argument("--docs", type=Path, default=ROOT / "docs")
+    options = parser.parse_args()
+    stale = []
+    for page in sorted(options.docs.glob("*.md")):
+        text = page.read_text(encoding="utf-8")
+        if (filled := fill_page(text)) != text:
+            stale.append(page.name)
+            if not options.check:
+                page.write_text(filled, encoding="utf-8")
+    if options.check and stale:
+        sys.exit(f"{', '.join(stale)}: stale; run {REMAKE}")
+
+
+if __name__ == "__main__":
+    main()
