@@ -9,6 +9,7 @@ import typer
 
 from onefill.cli import console
 from onefill.cli.options import JsonFlag, Offline
+from onefill.rl import defaults
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,93 +22,130 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False)
 
 
+_TASKS = ",".join(
+    name if weight == 1 else f"{name}={weight:g}" for name, weight in defaults.TASKS.items()
+)
+_MODEL = "NAME|FOLDER|HUB-ID"
+
+
+def _option(*names: str, default: object, help: str, **more: Any) -> Any:
+    """An option that is None unless typed, as only what was typed wins over a file."""
+    return typer.Option(*names, show_default=str(default), help=help, **more)
+
+
 @app.command()
 def train(
     tasks: Annotated[
         str | None,
-        typer.Option(
+        _option(
+            default=_TASKS,
             metavar="TASK[=WEIGHT],…",
-            help="What to train, and how often each is drawn. [default: fill=2,extend,removal]",
+            help="What to train, and how often each is drawn.",
         ),
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Number of updates.")] = None,
+    steps: Annotated[
+        int | None, _option(default=defaults.STEPS, min=1, help="Number of updates.")
+    ] = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="The same seed gives the same run.")
+        int | None,
+        _option(default=defaults.SEED, min=0, help="The same seed gives the same run."),
     ] = None,
     reference: Annotated[
         str | None,
-        typer.Option(
+        _option(
+            default=defaults.REFERENCE,
             metavar="fixed|dynamic",
-            help="Compare with the start model, or with a moving average. [default: fixed]",
+            help="Compare with the start model, or with a moving average.",
         ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Folder of the run. [default: runs/<date-time>]"),
+        _option(default="runs/<date-time>", metavar="FOLDER", help="Folder of the run."),
     ] = None,
     config: Annotated[
-        Path | None,
-        typer.Option(metavar="YAML", help="File of settings; flags win over it."),
+        Path | None, typer.Option(metavar="YAML", help="File of settings; flags win over it.")
     ] = None,
     resume: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="Go on with the run in this folder."),
+        Path | None, typer.Option(metavar="FOLDER", help="Go on with the run in this folder.")
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option(
+        _option(
+            default="the embedded scenes",
             metavar="PATH",
-            help="Folder of pictures, or .jsonl with image, mask, prompt, task. "
-            "[default: the embedded scenes]",
+            help="Folder of pictures, or .jsonl with image, mask, prompt, task.",
         ),
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME|FOLDER|HUB-ID",
-            help="The policy: an embedded name, a diffusers folder, or a hub id. [default: pocket]",
+        _option(
+            default=defaults.MODEL,
+            metavar=_MODEL,
+            help="The policy: an embedded name, a diffusers folder, or a hub id.",
         ),
     ] = None,
     judge: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME|FOLDER|HUB-ID",
-            help="The judge: an embedded name, a model folder, or a hub id. [default: pocket]",
+        _option(
+            default=defaults.JUDGE,
+            metavar=_MODEL,
+            help="The judge: an embedded name, a model folder, or a hub id.",
         ),
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Samples of one task in a step.")
+        int | None,
+        _option(default=defaults.BATCH_SIZE, min=1, help="Samples of one task in a step."),
     ] = None,
     learning_rate: Annotated[
-        float | None, typer.Option("--lr", "--learning-rate", help="Of AdamW.")
+        float | None,
+        _option("--lr", "--learning-rate", default=defaults.LEARNING_RATE, help="Of AdamW."),
     ] = None,
     lora_rank: Annotated[
-        int | None, typer.Option(min=1, help="Rank of the adapter that is trained.")
+        int | None,
+        _option(default=defaults.LORA_RANK, min=1, help="Rank of the adapter that is trained."),
     ] = None,
     full: Annotated[
         bool, typer.Option("--full", help="Train every weight instead of an adapter.")
     ] = False,
     lam: Annotated[
         float | None,
-        typer.Option("--lam", "--lambda", help="P(yes) above which a result earns no more."),
+        _option(
+            "--lam",
+            "--lambda",
+            default=defaults.LAM,
+            help="P(yes) above which a result earns no more.",
+        ),
     ] = None,
     tau: Annotated[
-        float | None, typer.Option(help="Share of itself a moving average keeps per step.")
+        float | None,
+        _option(default=defaults.TAU, help="Share of itself a moving average keeps per step."),
     ] = None,
     eval_scenes: Annotated[
-        int | None, typer.Option(min=1, help="Held-out samples per task for the win rate.")
+        int | None,
+        _option(
+            default=defaults.EVALUATION_SCENES,
+            min=1,
+            help="Held-out samples per task for the win rate.",
+        ),
     ] = None,
     eval_every: Annotated[
-        int | None, typer.Option(min=0, help="Steps between win rates; 0: at both ends only.")
+        int | None,
+        _option(
+            default=defaults.EVALUATION_EVERY,
+            min=0,
+            help="Steps between win rates; 0: at both ends only.",
+        ),
     ] = None,
     save_every: Annotated[
-        int | None, typer.Option(min=1, help="Steps between checkpoints.")
+        int | None,
+        _option(default=defaults.CHECKPOINT_EVERY, min=1, help="Steps between checkpoints."),
     ] = None,
     device: Annotated[
         str | None,
-        typer.Option(
+        _option(
+            default="a GPU if there is one",
             metavar="NAME",
-            help="Where to compute: cpu, cuda, mps. [default: a GPU if there is one]",
+            help="Where to compute: cpu, cuda, mps.",
         ),
     ] = None,
     offline: Offline = False,

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from onefill.errors import BadInput
+from onefill.rl import defaults
 
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -25,47 +26,47 @@ class _Section(BaseModel):
 class LoraConfig(_Section):
     """The low-rank adapter that is trained; the update is ``alpha / rank * B @ A``."""
 
-    rank: Count = 16
-    alpha: Positive = 16.0
+    rank: Count = defaults.LORA_RANK
+    alpha: Positive = defaults.LORA_ALPHA
 
 
 class OptimizerConfig(_Section):
     """AdamW; the learning rate rises linearly over ``warmup`` steps and then stays."""
 
-    learning_rate: Positive = 3e-4
+    learning_rate: Positive = defaults.LEARNING_RATE
     betas: list[Share] = Field(default=[0.9, 0.99], min_length=2, max_length=2)
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     clip_norm: Positive = 1.0
-    warmup: Annotated[int, Field(ge=0)] = 5
+    warmup: Annotated[int, Field(ge=0)] = defaults.WARMUP
 
 
 class EvaluationConfig(_Section):
     """Held-out win rate: on ``scenes`` samples per task, at start and end and every N steps."""
 
-    every: Annotated[int, Field(ge=0)] = 0
-    scenes: Count = 32
+    every: Annotated[int, Field(ge=0)] = defaults.EVALUATION_EVERY
+    scenes: Count = defaults.EVALUATION_SCENES
 
 
 class SheetConfig(_Section):
     """Sample sheets of ``rows`` held-out samples per task, every N steps; 0 for none."""
 
-    every: Annotated[int, Field(ge=0)] = 20
-    rows: Count = 4
+    every: Annotated[int, Field(ge=0)] = defaults.SHEET_EVERY
+    rows: Count = defaults.SHEET_ROWS
 
 
 class CheckpointConfig(_Section):
     """A checkpoint every N steps and at the end; only the last ``keep`` stay."""
 
-    every: Count = 20
-    keep: Count = 3
+    every: Count = defaults.CHECKPOINT_EVERY
+    keep: Count = defaults.CHECKPOINT_KEEP
 
 
 class RunConfig(_Section):
     """A training run. Names in parentheses are the paper's.
 
-    The defaults suit the embedded models on two CPU cores. The paper's own settings are batch
-    8, learning rate 1e-5 and tasks fill 2, extend 1, removal 1; what it does not publish is
-    ours to choose: lambda, tau, the range of the gradient step, the sampler.
+    The defaults suit the embedded models. The paper's own settings are batch 8, learning rate
+    1e-5 and tasks fill 2, extend 1, removal 1; what it does not publish is ours to choose:
+    lambda, tau, the range of the gradient step, the sampler.
 
     Attributes:
         tasks: weight of each task (p_k); they need not sum to one.
@@ -89,16 +90,16 @@ class RunConfig(_Section):
         dtype: of the frozen weights; adapters are always trained in float32.
     """
 
-    tasks: dict[str, Positive] = {"fill": 2.0, "extend": 1.0, "removal": 1.0}
-    steps: Count = 60
-    seed: Annotated[int, Field(ge=0)] = 0
-    reference: Literal["fixed", "dynamic"] = "fixed"
-    lam: Annotated[float, Field(gt=0, le=1)] = 0.9
-    tau: Share = 0.95
-    step_range: list[int] | list[float] = [0.4, 0.9]
+    tasks: dict[str, Positive] = defaults.TASKS
+    steps: Count = defaults.STEPS
+    seed: Annotated[int, Field(ge=0)] = defaults.SEED
+    reference: Literal["fixed", "dynamic"] = defaults.REFERENCE
+    lam: Annotated[float, Field(gt=0, le=1)] = defaults.LAM
+    tau: Share = defaults.TAU
+    step_range: list[int] | list[float] = defaults.STEP_RANGE
     sampler_steps: Count | None = None
     guidance: Annotated[float, Field(ge=1)] | None = None
-    batch_size: Count = 8
+    batch_size: Count = defaults.BATCH_SIZE
     train: Literal["lora", "full"] = "lora"
     ema: bool = True
     lora: LoraConfig = LoraConfig()
@@ -106,8 +107,8 @@ class RunConfig(_Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     samples: SheetConfig = SheetConfig()
     checkpoints: CheckpointConfig = CheckpointConfig()
-    model: str = "pocket"
-    judge: str = "pocket"
+    model: str = defaults.MODEL
+    judge: str = defaults.JUDGE
     data: str | None = None
     device: str = "auto"
     dtype: Literal["float32", "bfloat16"] = "float32"
