@@ -1,0 +1,261 @@
+"""Stage "judge": a Qwen2.5-VL judge from nothing, in three parts.
+
+1. See: the vision tower learns from heads of its own.
+2. Read: the language model learns to find in the tower's tokens what a question asks for.
+3. Judge: everything learns together, by the answer's loss (paper, Eq. 3; either picture stands
+   first in half of the pairs, so that both orders are trained).
+
+The heads are thrown away. What is saved is the stock model, its processor and a card with the
+accuracy and the temperature of every task and dimension.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from onefill.judge.preprocess import ImageRecipe
+from onefill.pocket import vocabulary
+from onefill.pocket.judge_architecture import (
+    TowerSize,
+    build_image_processor,
+    build_judge_model,
+    build_judge_tokenizer,
+    judge_corpus,
+)
+from onefill.pocket.judge_training_language import Reader
+from onefill.pocket.judge_training_loop import Losses, optimizers_for, run_stage
+from onefill.pocket.judge_training_reading import (
+    PairBatch,
+    PairSource,
+    ReadingHeads,
+    cell_names,
+    reading_loss,
+    teacher_scores,
+)
+from onefill.pocket.judge_training_vision import (
+    Tower,
+    VisionHeads,
+    contest_batch,
+    vision_accuracy,
+    vision_loss,
+)
+from onefill.pocket.pairs_cache import Contests, load_contests
+from onefill.pocket.scenes import SIZE
+from onefill.pocket.sources import HELD_OUT, TRAIN
+from onefill.tasks.registry import load_tasks
+from onefill.tasks.types import Task
+
+VISION = TowerSize(layers=4, width=128, heads=4, feed_forward=336)
+TEXT = TowerSize(layers=4, width=128, heads=4, feed_forward=336)
+TOKENS = 16
+"""Merged tokens of a 64-pixel picture: patches of 8 pixels, two by two."""
+
+CONTESTS, HELD_OUT_CONTESTS, REMEMBERED = 24_000, 300, 6_000
+SEE_SHARE, READ_SHARE = 0.27, 0.08
+
+Log = Callable[[str], None]
+
+
+@dataclass
+class Student:
+    """The model in training and the heads that help it.
+
+    Attributes:
+        model: the stock Qwen2.5-VL; tower and reader use its weights.
+        tokenizer: its tokenizer.
+        tower, reader: its two halves with quick forward passes.
+        vision_heads, reading_heads: thrown away after training.
+        tasks: what it is asked about, by name.
+    """
+
+    model: Any
+    tokenizer: Any
+    tower: Tower
+    reader: Reader
+    vision_heads: VisionHeads
+    reading_heads: ReadingHeads
+    tasks: dict[str, Task]
+
+    def modules(self) -> dict[str, nn.Module]:
+        """What a state on disk holds; the output head is the text model's embedding."""
+        return {
+            "visual": self.model.model.visual,
+            "text": self.model.model.language_model,
+            "vision_heads": self.vision_heads,
+            "reading_heads": self.reading_heads,
+        }
+
+
+def new_student(seed: int, vision: TowerSize = VISION, text: TowerSize = TEXT) -> Student:
+    """A judge of the built-in tasks with random weights."""
+    torch.manual_seed(seed)
+    known = {
+        name: load_tasks().get(name)
+        for name in dict.fromkeys(c.split("/")[0] for c in cell_names())
+    }
+    words = [*vocabulary.WORDS, *vocabulary.TEXT_WORDS]
+    words += [f"{article} {word}" for article in vocabulary.ARTICLES for word in vocabulary.WORDS]
+    tokenizer = build_judge_tokenizer(judge_corpus(known.values(), words))
+    # 0.07 is about 1 / sqrt(width): at the usual 0.02 so narrow a model hardly starts to learn.
+    model = build_judge_model(tokenizer, vision=vision, text=text, initializer_range=0.07)
+    return Student(
+        model=model,
+        tokenizer=tokenizer,
+        tower=Tower(model.model.visual, ImageRecipe.of(build_image_processor()), SIZE),
+        reader=Reader(model, tokenizer, TOKENS),
+        vision_heads=VisionHeads(text.width),
+        reading_heads=ReadingHeads(text.width, text.layers - 1),
+        tasks=known,
+    )
+
+
+def build(out: Path, cache: Path, minutes: float, seed: int, log: Log) -> None:
+    """Train, or go on training, for ``minutes`` in all, and write the judge's folder.
+
+    Args:
+        out: the folder; replaced only when all is done.
+        cache: fetched pictures, drawn contests and the states of the three parts.
+        minutes: wall time of the training; drawing and measuring are not counted.
+        seed: of weights and draws.
+        log: told one line now and then.
+
+    Raises:
+        OnefillError: pictures could not be fetched.
+    """
+    from onefill.pocket.judge_training_card import save_measured
+
+    contests = load_contests(TRAIN, CONTESTS, seed, cache, log)
+    held_out = load_contests(HELD_OUT, HELD_OUT_CONTESTS, seed, cache, log)
+    student = new_student(seed)
+    see(student, contests, held_out, cache, minutes * SEE_SHARE, seed, log)
+    read(student, contests, held_out, cache, minutes * READ_SHARE, seed, log)
+    together(student, contests, held_out, cache, minutes * (1 - SEE_SHARE - READ_SHARE), seed, log)
+    staged = out.with_name(out.name + ".part")
+    shutil.rmtree(staged, ignore_errors=True)
+    save_measured(student.model, student.tokenizer, staged, cache, minutes, seed, log)
+    shutil.rmtree(out, ignore_errors=True)
+    staged.rename(out)
+
+
+def see(
+    student: Student, contests: Contests, held_out: Contests,
+    cache: Path, minutes: float, seed: int, log: Log,
+) -> None:  # fmt: skip
+    """Part 1: the vision tower and its heads."""
+
+    def step(rng: np.random.Generator) -> Losses:
+        batch = contest_batch(contests, rng.integers(len(contests), size=12), rng)
+        return vision_loss(_tokens(student, batch), student.vision_heads, batch)
+
+    run_stage(
+        "sees", cache / "judge-state" / "see", student.modules(),
+        optimizers_for([student.model.model.visual, student.vision_heads], 0.012, 2e-3),
+        {"damage": 0.3, "names": 0.3}, step,
+        partial(vision_accuracy, student.tower, student.vision_heads, held_out),
+        minutes, seed, log,
+    )  # fmt: skip
+
+
+def read(
+    student: Student, contests: Contests, held_out: Contests,
+    cache: Path, minutes: float, seed: int, log: Log,
+) -> None:  # fmt: skip
+    """Part 2: the language model, on remembered tokens of a part of the contests."""
+    remembered = _first(contests, REMEMBERED)
+    memory = remember(student.tower, remembered)
+    source = PairSource(remembered, student.tasks)
+
+    def step(rng: np.random.Generator) -> Losses:
+        pairs = source.draw(64, rng)
+        tokens = memory[pairs.contests, pairs.places].float()
+        with torch.no_grad():
+            teacher = teacher_scores(student.vision_heads, tokens, pairs)
+        answer, ends = student.reader(pairs.queries, tokens)
+        return reading_loss(answer, ends, student.reading_heads, pairs, teacher)
+
+    run_stage(
+        "reads", cache / "judge-state" / "read", student.modules(),
+        optimizers_for([student.model.model.language_model, student.reading_heads], 0.01, 2e-3),
+        {}, step, partial(answer_accuracy, student, held_out), minutes, seed, log,
+    )  # fmt: skip
+
+
+def together(
+    student: Student, contests: Contests, held_out: Contests,
+    cache: Path, minutes: float, seed: int, log: Log,
+) -> None:  # fmt: skip
+    """Part 3: everything, on fresh contests; the heads keep teaching beside the answer."""
+
+    def step(rng: np.random.Generator) -> Losses:
+        chosen = rng.integers(len(contests), size=12)
+        batch = contest_batch(contests, chosen, rng)
+        tokens = _tokens(student, batch)
+        losses = vision_loss(tokens, student.vision_heads, batch)
+        pairs = PairSource(_rows(contests, chosen), student.tasks).draw(40, rng)
+        shown = tokens[pairs.contests, pairs.places]
+        with torch.no_grad():
+            teacher = teacher_scores(student.vision_heads, shown, pairs)
+        answer, ends = student.reader(pairs.queries, shown)
+        return {**losses, **reading_loss(answer, ends, student.reading_heads, pairs, teacher)}
+
+    run_stage(
+        "judges", cache / "judge-state" / "together", student.modules(),
+        optimizers_for(student.modules().values(), 0.01, 1.5e-3),
+        {"damage": 0.3, "names": 0.3, "ends": 0.5, "taught": 0.3}, step,
+        partial(answer_accuracy, student, held_out), minutes, seed, log,
+    )  # fmt: skip
+
+
+def _tokens(student: Student, batch: dict[str, Tensor]) -> Tensor:
+    pictures = batch["pictures"]
+    tokens: Tensor = student.tower(pictures.flatten(0, 1))
+    return tokens.view(*pictures.shape[:2], *tokens.shape[1:])
+
+
+def _rows(contests: Contests, chosen: NDArray[np.intp]) -> Contests:
+    return Contests(**{f.name: getattr(contests, f.name)[chosen] for f in fields(Contests)})
+
+
+def _first(contests: Contests, count: int) -> Contests:
+    return _rows(contests, np.arange(min(count, len(contests))))
+
+
+@torch.no_grad()
+def remember(tower: Tower, contests: Contests, size: int = 16) -> Tensor:
+    """The tokens of every picture, half precision: (N, 4, tokens, width)."""
+    kept = []
+    for start in range(0, len(contests), size):
+        pictures = torch.from_numpy(contests.pictures[start : start + size])
+        tokens = tower(pictures.flatten(0, 1).permute(0, 3, 1, 2).float())
+        kept.append(tokens.half().view(*pictures.shape[:2], *tokens.shape[1:]))
+    return torch.cat(kept)
+
+
+@torch.no_grad()
+def answer_accuracy(student: Student, contests: Contests, count: int = 600) -> dict[str, float]:
+    """Share of right answers, one order each, per cell, on always the same pairs of contests."""
+    source = PairSource(contests, student.tasks)
+    pairs = source.draw(count, np.random.default_rng(0))
+    memory = remember(student.tower, contests)
+    right: dict[str, list[float]] = {cell: [] for cell in cell_names()}
+    for start in range(0, count, 60):
+        part = _slice(pairs, slice(start, start + 60))
+        answer, _ = student.reader(part.queries, memory[part.contests, part.places].float())
+        agreed = ((answer > 0).float() == part.first_better).float()
+        for cell, value in zip(part.cells, agreed.tolist(), strict=True):
+            right[cell].append(value)
+    return {cell: float(np.mean(values)) for cell, values in right.items() if values}
+
+
+def _slice(pairs: PairBatch, part: slice) -> PairBatch:
+    return PairBatch(**{f.name: getattr(pairs, f.name)[part] for f in fields(PairBatch)})

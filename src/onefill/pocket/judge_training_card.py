@@ -1,0 +1,72 @@
+"""Saving a trained judge: weights in half precision, measured as they are saved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from onefill.judge.loading import load_judge
+from onefill.pocket import vocabulary
+from onefill.pocket.judge_architecture import build_image_processor, save_judge
+from onefill.pocket.pairs import CELLS
+from onefill.pocket.pairs_accuracy import (
+    accuracy_of,
+    ask_pairs,
+    fit_temperature,
+    held_out_pairs,
+    winners,
+)
+from onefill.pocket.pictures import load_pictures
+from onefill.pocket.sources import HELD_OUT, SOURCES
+
+MEASURED = 300
+"""Held-out pairs of each task and dimension that are reported, and as many for calibration."""
+
+
+def save_measured(
+    model: Any,
+    tokenizer: Any,
+    folder: Path,
+    cache: Path,
+    minutes: float,
+    seed: int,
+    log: Callable[[str], None],
+    *,
+    count: int = MEASURED,
+) -> dict[str, dict[str, float]]:
+    """Write a judge's folder, then load it back, measure it and write its card again.
+
+    Temperatures are fitted on held-out pairs other than those that are reported.
+
+    Returns:
+        "task/dimension" to accuracy, its number of pairs, and temperature, as in the card.
+    """
+    facts = {
+        "recipe": f"onefill pocket build --stage judge --minutes {minutes:g} --seed {seed}",
+        "weights": "float16 on disk",
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "measured on": "pairs of held-out drawings, photographs and font; either order alone",
+        "held out": f"drawings of {vocabulary.HELD_OUT_SET}, six photographs, one font",
+    }
+    sources = [
+        {"name": s.package, "version": s.version, "licence": s.licence, "credit": s.credit}
+        for s in SOURCES
+    ]
+    processor = build_image_processor()
+    card: dict[str, Any] = {"dimensions": {}, "facts": facts, "sources": sources}
+    save_judge(folder, model, tokenizer, processor, card, dtype=torch.float16)
+    judge = load_judge(str(folder), device="cpu", dtype="float32", offline=True)
+    pictures = load_pictures(HELD_OUT, cache)
+    for task, dimension in CELLS:
+        reported = held_out_pairs(pictures, task, dimension, count, seed)
+        fitted = held_out_pairs(pictures, task, dimension, count, seed + 1)
+        entry = accuracy_of(*ask_pairs(judge, reported), winners(reported))
+        entry["temperature"] = fit_temperature(*ask_pairs(judge, fitted), winners(fitted))
+        card["dimensions"][f"{task}/{dimension}"] = entry
+        log(f"judge {task}/{dimension}: {entry}")
+    save_judge(folder, model, tokenizer, processor, card, dtype=torch.float16)
+    table: dict[str, dict[str, float]] = card["dimensions"]
+    return table

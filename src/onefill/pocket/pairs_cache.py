@@ -1,0 +1,99 @@
+"""Contests drawn once and kept on disk: the judge's training reads each several times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onefill.pocket import pairs
+from onefill.pocket.pairs import DIMENSIONS, LABELS, TASK_DIMENSIONS
+from onefill.pocket.pictures import Pictures, load_pictures
+from onefill.pocket.scenes import SIZE
+from onefill.pocket.sources import Split
+
+TASKS = tuple(TASK_DIMENSIONS)
+RENDERINGS = 4
+"""Two duels a contest: six comparisons for four pictures."""
+
+_CHUNK = 2000
+_TASK_SHARES = {"fill": 0.3, "extend": 0.27, "removal": 0.15, "text": 0.28}
+
+
+@dataclass(frozen=True)
+class Contests:
+    """N contests as arrays.
+
+    Attributes:
+        pictures: uint8 (N, 4, SIZE, SIZE, 3).
+        levels: float32 (N, 4, 5), damage per dimension.
+        shown: int64 (N, 4), what is seen, index in ``LABELS`` or -1.
+        words: int64 (N,), what was asked for, index in ``LABELS``.
+        tasks: int64 (N,), index in ``TASKS``.
+
+    """
+
+    pictures: NDArray[np.uint8]
+    levels: NDArray[np.float32]
+    shown: NDArray[np.int64]
+    words: NDArray[np.int64]
+    tasks: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.tasks)
+
+
+def load_contests(
+    split: Split, count: int, seed: int, cache: Path, log: Callable[[str], None]
+) -> Contests:
+    """``count`` contests, drawn where they are not yet in the cache.
+
+    Chunks are whole files, so a drawing that was interrupted goes on where it stopped.
+    """
+    folder = cache / f"contests-{split}-{seed}"
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures: Pictures | None = None
+    chunks = []
+    for number in range(-(-count // _CHUNK)):
+        path = folder / f"{number:04d}.npz"
+        if not path.exists():
+            pictures = pictures or load_pictures(split, cache)
+            staged = path.with_name(f"{number:04d}.part.npz")
+            np.savez(staged, **_draw_chunk(pictures, np.random.default_rng((seed, number))))
+            staged.rename(path)
+            log(f"contests {split}: {(number + 1) * _CHUNK} drawn")
+        with np.load(path) as stored:
+            chunks.append({name: stored[name] for name in stored.files})
+    joined = {name: np.concatenate([c[name] for c in chunks])[:count] for name in chunks[0]}
+    return Contests(**joined)
+
+
+def _draw_chunk(pictures: Pictures, rng: np.random.Generator) -> dict[str, NDArray[np.generic]]:
+    images = np.empty((_CHUNK, RENDERINGS, SIZE, SIZE, 3), np.uint8)
+    levels = np.empty((_CHUNK, RENDERINGS, len(DIMENSIONS)), np.float32)
+    shown = np.empty((_CHUNK, RENDERINGS), np.int64)
+    words, tasks = np.empty(_CHUNK, np.int64), np.empty(_CHUNK, np.int64)
+    for index in range(_CHUNK):
+        task = str(rng.choice(TASKS, p=[_TASK_SHARES[t] for t in TASKS]))
+        contest = pairs.draw_contest(pictures, rng, task, _two_dimensions(task, rng))
+        for place, rendering in enumerate(contest.renderings):
+            images[index, place] = rendering.picture
+            levels[index, place] = rendering.levels
+            shown[index, place] = rendering.shown
+        words[index], tasks[index] = LABELS.index(contest.word), TASKS.index(task)
+    return {
+        "pictures": images, "levels": levels, "shown": shown, "words": words, "tasks": tasks,
+    }  # fmt: skip
+
+
+def _two_dimensions(task: str, rng: np.random.Generator) -> tuple[str, str]:
+    """Two to duel in; words, of which there are many, twice as often as the others."""
+    dimensions = TASK_DIMENSIONS[task]
+    if len(dimensions) == 1:
+        return dimensions[0], dimensions[0]
+    weights = np.array([2.0 if d == pairs.ALIGNMENT else 1.0 for d in dimensions])
+    first, second = rng.choice(dimensions, 2, replace=False, p=weights / weights.sum())
+    return str(first), str(second)

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from onefill.judge.preprocess import cut_patches
+from onefill.judge.query import build_messages, build_query
+from onefill.pocket import judge_training as training
+from onefill.pocket.judge_architecture import TowerSize
+from onefill.pocket.judge_training_reading import PairSource
+from onefill.pocket.judge_training_vision import contest_batch, vision_loss
+from onefill.pocket.pairs import ALIGNMENT, CELLS, DIMENSIONS, GAP, LABELS, NOTHING
+from onefill.pocket.pairs_cache import TASKS, Contests
+from onefill.pocket.scenes import SIZE
+
+TINY = TowerSize(layers=2, width=32, heads=2, feed_forward=48)
+
+
+@pytest.fixture
+def student() -> training.Student:
+    return training.new_student(0, vision=TINY, text=TINY)
+
+
+@pytest.fixture(scope="module")
+def contests() -> Contests:
+    """Contests whose damage anybody can see: the darker a picture, the worse in everything."""
+    rng = np.random.default_rng(0)
+    count = 48
+    levels = rng.permuted(np.tile(np.array([0, 0.45, 0.5, 1.0], np.float32), (count, 1)), axis=1)
+    noise = rng.uniform(0.9, 1, (count, 4, SIZE, SIZE, 3))
+    pictures = (noise * (1 - 0.8 * levels)[..., None, None, None] * 255).astype(np.uint8)
+    words = rng.integers(NOTHING, size=count)
+    shown = np.where(levels < 1, words[:, None], NOTHING)
+    return Contests(
+        pictures=pictures,
+        levels=np.repeat(levels[..., None], len(DIMENSIONS), -1),
+        shown=shown,
+        words=words,
+        tasks=np.arange(count) % len(TASKS),
+    )
+
+
+def test_the_quick_forward_passes_equal_the_stock_model(student):
+    model, tokenizer = student.model.eval(), student.tokenizer
+    queries = [
+        build_query(task, dimension, "straw hat")
+        for task in student.tasks.values()
+        for dimension in task.dimensions
+    ]
+    images = torch.randint(0, 256, (len(queries), 2, 3, SIZE, SIZE)).float()
+    grid = torch.tensor([[1, 8, 8]] * 2)
+    with torch.no_grad():
+        tokens = student.tower(images.flatten(0, 1)).view(len(queries), 2, training.TOKENS, -1)
+        answers, _ = student.reader(queries, tokens)
+        for index, query in enumerate(queries):
+            text = tokenizer.apply_chat_template(
+                build_messages(query), tokenize=False, add_generation_prompt=True
+            )
+            image = "<|image_pad|>"
+            ids = tokenizer(text.replace(image, image * training.TOKENS), return_tensors="pt")
+            patches, _ = cut_patches(images[index], student.tower.recipe)
+            logits = model(
+                **ids,
+                pixel_values=patches,
+                image_grid_thw=grid,
+                mm_token_type_ids=(ids.input_ids == model.config.image_token_id).int(),
+            ).logits[0, -1]
+            yes, no = (tokenizer.encode(answer)[0] for answer in ("Yes", "No"))
+            assert answers[index].item() == pytest.approx(
+                (logits[yes] - logits[no]).item(), abs=1e-4
+            )
+
+
+def test_pairs_cut_from_contests_have_the_right_winner(student, contests):
+    source = PairSource(contests, student.tasks)
+    pairs = source.draw(400, np.random.default_rng(0))
+    rows, places = pairs.contests.numpy(), pairs.places.numpy()
+    assert 0.4 < pairs.first_better.mean() < 0.6
+    assert set(pairs.cells) == {f"{task}/{dimension}" for task, dimension in CELLS}
+    for index, cell in enumerate(pairs.cells):
+        task, _, dimension = cell.partition("/")
+        assert {TASKS[t] for t in contests.tasks[rows[index]]} == {task}
+        column = DIMENSIONS.index(dimension)
+        better = 0 if pairs.first_better[index] else 1
+        levels = contests.levels[rows[index], places[index], column]
+        word = int(pairs.words[index])
+        if dimension == ALIGNMENT:
+            shown = contests.shown[rows[index], places[index]]
+            assert shown[better] == word
+            assert shown[1 - better] != word or levels[1 - better] - levels[better] >= GAP - 1e-6
+            assert LABELS[word] in pairs.queries[index]
+        else:
+            assert levels[1 - better] - levels[better] >= GAP - 1e-6
+            assert "Prompt:" not in pairs.queries[index]
+
+
+def losses(student: training.Student, contests: Contests) -> tuple[float, float]:
+    """Of the vision heads' comparisons and of the answers, on always the same batch."""
+    rng = np.random.default_rng(9)
+    with torch.no_grad():
+        batch = contest_batch(contests, np.arange(len(contests)), rng)
+        tokens = student.tower(batch["pictures"].flatten(0, 1)).unflatten(0, (len(contests), 4))
+        seen = vision_loss(tokens, student.vision_heads, batch)["pairs"]
+        pairs = PairSource(contests, student.tasks).draw(200, rng)
+        answers, _ = student.reader(pairs.queries, tokens[pairs.contests, pairs.places])
+        judged = binary_cross_entropy_with_logits(answers, pairs.first_better)
+    return seen.item(), judged.item()
+
+
+def test_a_short_training_lowers_the_losses_and_goes_on(student, contests, tmp_path):
+    said: list[str] = []
+    start = losses(student, contests)
+    training.see(student, contests, contests, tmp_path, 6 / 60, 0, said.append)
+    seeing = losses(student, contests)
+    assert seeing[0] < 0.8 * start[0]
+    training.read(student, contests, contests, tmp_path, 8 / 60, 0, said.append)
+    training.together(student, contests, contests, tmp_path, 4 / 60, 0, said.append)
+    assert losses(student, contests)[1] < 0.9 * seeing[1]
+    assert [line.split()[1] for line in said] == ["sees", "reads", "judges"]
+
+    # The time is used up: a second run takes up the state and trains no more.
+    again = training.new_student(1, vision=TINY, text=TINY)
+    training.together(again, contests, contests, tmp_path, 4 / 60, 0, said.append)
+    for name, module in student.modules().items():
+        for key, value in module.state_dict().items():
+            assert torch.equal(value, again.modules()[name].state_dict()[key]), (name, key)
