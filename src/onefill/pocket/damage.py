@@ -88,14 +88,19 @@ def _blend(picture: Rgb, other: Rgb, weight: Plane | float) -> Rgb:
     return np.clip(picture + (other - picture) * weight, 0, 1).astype(np.float32)
 
 
+def _numbers(image: Image.Image) -> Rgb:
+    """An 8-bit image as values in [0, 1]."""
+    return (np.asarray(image, np.float32) / 255).astype(np.float32)
+
+
 def _blur(picture: Rgb, radius: float) -> Rgb:
     soft = Image.fromarray(to_bytes(picture)).filter(ImageFilter.GaussianBlur(radius))
-    return np.asarray(soft, np.float32) / 255
+    return _numbers(soft)
 
 
 def _blur_plane(plane: Plane, radius: float) -> Plane:
     grey = Image.fromarray(np.round(plane[..., 0] * 255).astype(np.uint8))
-    return np.asarray(grey.filter(ImageFilter.GaussianBlur(radius)), np.float32)[..., None] / 255
+    return _numbers(grey.filter(ImageFilter.GaussianBlur(radius)))[..., None]
 
 
 def _field(rng: np.random.Generator, cells: int, channels: int = 1) -> Rgb:
@@ -286,7 +291,7 @@ def compression(canvas: Canvas, strength: float, rng: np.random.Generator) -> Rg
     stream = io.BytesIO()
     quality = round(16 - 14 * strength)
     Image.fromarray(to_bytes(canvas.picture)).save(stream, "JPEG", quality=quality)
-    return np.asarray(Image.open(stream), np.float32) / 255
+    return _numbers(Image.open(stream))
 
 
 def blur(canvas: Canvas, strength: float, rng: np.random.Generator) -> Rgb:
@@ -311,7 +316,7 @@ def pixelated(canvas: Canvas, strength: float, rng: np.random.Generator) -> Rgb:
     """Coarse square dots, as if enlarged from a thumbnail."""
     side = round(30 - 18 * strength)
     small = Image.fromarray(to_bytes(canvas.picture)).resize((side, side), Image.Resampling.BOX)
-    return np.asarray(small.resize((SIZE, SIZE), Image.Resampling.NEAREST), np.float32) / 255
+    return _numbers(small.resize((SIZE, SIZE), Image.Resampling.NEAREST))
 
 
 def exposure(canvas: Canvas, strength: float, rng: np.random.Generator) -> Rgb:
@@ -340,7 +345,8 @@ def smear(canvas: Canvas, strength: float, rng: np.random.Generator) -> Rgb:
         _resample(canvas.picture, _ROWS + s * np.sin(angle), _COLUMNS + s * np.cos(angle))
         for s in steps
     )
-    return _blend(canvas.picture, np.asarray(wiped, np.float32) / len(steps), canvas.region)
+    mean = (np.asarray(wiped) / len(steps)).astype(np.float32)
+    return _blend(canvas.picture, mean, canvas.region)
 
 
 def remnant(layer: Rgb) -> Damage:

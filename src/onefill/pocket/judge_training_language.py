@@ -26,6 +26,10 @@ class Reader(nn.Module):
         tokens: merged tokens per picture, a square number.
     """
 
+    suffix: Tensor
+    positions: Tensor
+    ends: Tensor
+
     def __init__(self, model: Any, tokenizer: Any, tokens: int) -> None:
         super().__init__()
         self.model = model

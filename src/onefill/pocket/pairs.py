@@ -194,7 +194,10 @@ def _seed(rng: np.random.Generator) -> int:
 
 
 def _render(pictures: Pictures, scene: scenes.Scene, faults: tuple[Fault, ...]) -> Rendering:
-    canvas = Canvas(scene.target / np.float32(255), scene.background / np.float32(255), scene.mask)
+    target, background = (
+        (picture / 255).astype(np.float32) for picture in (scene.target, scene.background)
+    )
+    canvas = Canvas(target, background, scene.mask)
     levels = np.zeros(len(DIMENSIONS), np.float32)
     shown = NOTHING if scene.task == "removal" else LABELS.index(scene.word)
     order = (ALIGNMENT, STRUCTURE, REMOVAL, None, CONSISTENCY, AESTHETICS)

@@ -62,7 +62,8 @@ def load_contests(
         if not path.exists():
             pictures = pictures or load_pictures(split, cache)
             staged = path.with_name(f"{number:04d}.part.npz")
-            np.savez(staged, **_draw_chunk(pictures, np.random.default_rng((seed, number))))
+            drawn = _draw_chunk(pictures, np.random.default_rng((seed, number)))
+            np.savez(staged, allow_pickle=False, **drawn)
             staged.rename(path)
             log(f"contests {split}: {(number + 1) * _CHUNK} drawn")
         with np.load(path) as stored:
