@@ -11,7 +11,9 @@ import typer
 from onefill.cli import console
 from onefill.cli.options import JsonFlag, ModelName, Seed
 
-app = typer.Typer(add_completion=False, help="Rebuild the embedded models from their sources, and score them.")
+app = typer.Typer(
+    add_completion=False, help="Rebuild the embedded models from their sources, and score them."
+)
 
 
 class Stage(StrEnum):
@@ -65,12 +67,29 @@ def build(
 @app.command()
 def score(
     model: ModelName = "pocket",
+    judge: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Score this judge instead, on pairs drawn anew from the recipe's sources.",
+            show_default=False,
+        ),
+    ] = None,
+    pairs: Annotated[
+        int, typer.Option(help="Held-out pairs of each task and dimension.", min=1)
+    ] = 200,
+    cache: Annotated[
+        Path, typer.Option(help="Fetched pictures, for --judge.", file_okay=False)
+    ] = Path("pocket-cache"),
     seed: Seed = 0,
     json_output: JsonFlag = False,
 ) -> None:
-    """Print the figures of a policy on the held-out scenes."""
+    """Print the figures of a policy on the held-out scenes, or of a judge on held-out pairs."""
     from onefill.pocket import embedded
 
+    if judge is not None:
+        _score_judge(embedded.resolve("judges", judge), cache, pairs, seed, json_output=json_output)
+        return
     folder = embedded.resolve("policies", model)
     scenes, classifier = embedded.scenes("heldout"), embedded.CLASSIFIER
 
@@ -94,3 +113,18 @@ def score(
         f"one edit of {table['speed']['steps']:.0f} steps: {table['speed']['seconds']:.2f} s",
         highlight=False,
     )
+
+
+def _score_judge(folder: str, cache: Path, pairs: int, seed: int, *, json_output: bool) -> None:
+    from onefill.pocket.pairs_accuracy import judge_accuracy
+
+    table = judge_accuracy(Path(folder), cache, pairs, seed)
+    if json_output:
+        console.print_json({"judge": folder, "cells": table})
+        return
+    for cell, entry in table.items():
+        console.stdout().print(
+            f"{cell}: {entry['accuracy']:.1%} of {entry['n']:.0f} pairs, both orders together "
+            f"{entry['both_orders']:.1%}",
+            highlight=False,
+        )

@@ -246,12 +246,14 @@ def _find_ingredients(settings: RunConfig, registry: TaskRegistry, offline: bool
 def _train(
     settings: RunConfig, ingredients: Ingredients, folder: RunFolder, *, resume: bool
 ) -> dict[str, Any]:
+    from onefill.allocator import keep_freed_memory
     from onefill.rl.display import open_display
     from onefill.rl.interrupt import Interrupted, listen_for_stop
     from onefill.rl.loop import train
     from onefill.rl.training import open_training
 
     console.say("loading the models")
+    keep_freed_memory()
     run = open_training(settings, ingredients, folder, resume=resume)
     talk = console.stderr()
     try:
