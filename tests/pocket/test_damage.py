@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from onefill.pocket import damage
-from onefill.pocket.damage import Canvas
+from onefill.pocket import damage, damage_canvas
+from onefill.pocket.damage_canvas import Canvas
 from onefill.pocket.scenes import SIZE
 
 IN_REGION = (
@@ -15,6 +15,7 @@ IN_REGION = (
     *damage.BORDER_STRUCTURE,
     *damage.REMOVAL,
     damage.painted_weakly,
+    damage.patterned_region,
 )
 EVERYWHERE = damage.AESTHETICS
 
@@ -104,5 +105,5 @@ def test_a_fault_that_cannot_be_seen_is_passed_over():
     for seed in range(10):
         rng = np.random.default_rng(seed)
         # A blur of a flat colour is no damage; a tint is.
-        damaged = damage.apply((damage.soft_region, damage.tint), canvas, 0.8, rng)
+        damaged = damage_canvas.apply((damage.soft_region, damage.tint), canvas, 0.8, rng)
         assert np.abs(damaged - flat).max() > 0.1

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from onefill.pocket import damage, scenes, vocabulary
-from onefill.pocket.damage import Canvas
+from onefill.pocket import damage, damage_canvas, scenes, vocabulary
+from onefill.pocket.damage_canvas import Canvas
 from onefill.pocket.pictures import Pictures
 
 CONSISTENCY, STRUCTURE, ALIGNMENT = "consistency", "structure", "text-alignment"
@@ -38,7 +38,7 @@ GAP = 0.4
 """Smallest difference of damage, of strengths in [0, 1], that makes a preference."""
 
 _WEAKEST = 0.45
-_WEAK_PAINTING = {CONSISTENCY: 1.0, STRUCTURE: 1.0, REMOVAL: 1.0, ALIGNMENT: 0.5, AESTHETICS: 0.5}
+_WEAK_PAINTING = {CONSISTENCY: 1.0, STRUCTURE: 1.0, REMOVAL: 1.0, ALIGNMENT: 0.5, AESTHETICS: 0.8}
 """How far a weakly painted region harms each dimension, per unit of strength."""
 
 _FORMS = ("{}", "{}", "the {}", "one {}")
@@ -184,7 +184,7 @@ def _duel(
 
 def _fault(dimension: str, rng: np.random.Generator) -> Fault:
     # Weak painting stands in for a young policy's samples; words are lost in it only in part.
-    weak = dimension in (CONSISTENCY, STRUCTURE, REMOVAL) and rng.random() < 0.3
+    weak = dimension != ALIGNMENT and rng.random() < 0.4
     strength = float(rng.uniform(_WEAKEST, 1))
     return Fault(None if weak else dimension, strength, _seed(rng))
 
@@ -226,7 +226,8 @@ def _damaged(
     rng: np.random.Generator,
 ) -> scenes.Rgb:
     if fault.dimension is None:
-        return damage.painted_weakly(canvas, fault.strength, rng)
+        paint = damage.painted_weakly if rng.random() < 0.5 else damage.patterned_region
+        return paint(canvas, fault.strength, rng)
     if fault.dimension == CONSISTENCY:
         kinds = damage.CONSISTENCY
     elif fault.dimension == AESTHETICS:
@@ -237,7 +238,8 @@ def _damaged(
         layer = _centred(scenes.object_layer(pictures, rng, scene.word), scene.mask)
         left_behind = (damage.remnant(layer), damage.remnant(layer), damage.outline(layer))
         kinds = (*damage.REMOVAL, *left_behind)
-    return damage.apply(kinds, canvas, fault.strength, rng)
+    least = damage_canvas.PLAIN if fault.dimension == STRUCTURE else damage_canvas.VISIBLE
+    return damage_canvas.apply(kinds, canvas, fault.strength, rng, least)
 
 
 def _misread(

@@ -91,10 +91,12 @@ def _draw_chunk(pictures: Pictures, rng: np.random.Generator) -> dict[str, NDArr
 
 
 def _two_dimensions(task: str, rng: np.random.Generator) -> tuple[str, str]:
-    """Two to duel in; words, of which there are many, twice as often as the others."""
+    """Two to duel in; the hardest to learn, words and structure, twice as often as the others."""
     dimensions = TASK_DIMENSIONS[task]
     if len(dimensions) == 1:
         return dimensions[0], dimensions[0]
-    weights = np.array([2.0 if d == pairs.ALIGNMENT else 1.0 for d in dimensions])
+    weights = np.array(
+        [2.0 if d in (pairs.ALIGNMENT, pairs.STRUCTURE) else 1.0 for d in dimensions]
+    )
     first, second = rng.choice(dimensions, 2, replace=False, p=weights / weights.sum())
     return str(first), str(second)

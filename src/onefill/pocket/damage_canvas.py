@@ -1,0 +1,133 @@
+"""What damage is done to, how it is done so that it shows, and the brushes it is done with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+from onefill.pocket.scenes import SIZE, Rgb, to_bytes
+
+Plane = NDArray[np.float32]
+"""Shape (SIZE, SIZE, 1), values in [0, 1]."""
+
+VISIBLE, PLAIN = 0.03, 0.08
+"""Mean change, of values in [0, 1] and over the damaged region, that can be seen, and that cannot
+be overlooked. Damage to structure must be plain: a sky drawn out in streaks is still a sky."""
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """What damage is done to.
+
+    Attributes:
+        picture: the undamaged result.
+        background: the same scene before the object or the word was put on it.
+        mask: bool (SIZE, SIZE), the region that was painted.
+
+    """
+
+    picture: Rgb
+    background: Rgb
+    mask: NDArray[np.bool_]
+
+    @cached_property
+    def region(self) -> Plane:
+        """The mask as numbers."""
+        return self.mask[..., None].astype(np.float32)
+
+    @cached_property
+    def matte(self) -> Plane:
+        """Where the object is: 1 on it, 0 elsewhere, a pixel or so of slope between."""
+        change = np.abs(self.picture - self.background).max(-1, keepdims=True)
+        return np.clip(change * 12, 0, 1)
+
+    @cached_property
+    def box(self) -> tuple[slice, slice]:
+        """Rows and columns of the smallest box around the object, or the mask if there is none."""
+        seen = self.matte[..., 0] > 0.5
+        rows, columns = np.nonzero(seen if seen.sum() > 20 else self.mask)
+        return slice(rows.min(), rows.max() + 1), slice(columns.min(), columns.max() + 1)
+
+
+Damage = Callable[[Canvas, float, np.random.Generator], Rgb]
+"""(canvas, strength in (0, 1], generator) to the damaged picture, values in [0, 1]."""
+
+
+def apply(
+    kinds: tuple[Damage, ...],
+    canvas: Canvas,
+    strength: float,
+    rng: np.random.Generator,
+    least: float = VISIBLE,
+) -> Rgb:
+    """Damage the canvas with the first of ``kinds``, in drawn order, that changes it enough.
+
+    A blur does nothing to a flat sky: such a fault is passed over for the next one.
+    """
+    best, most = canvas.picture, -1.0
+    for index in rng.permutation(len(kinds)):
+        damaged = kinds[index](canvas, strength, np.random.default_rng(int(rng.integers(2**62))))
+        change = np.abs(damaged - canvas.picture).max(-1)
+        touched = change > 1 / 255
+        # Small but strong changes count as well as wide ones: the mean over an eighth at least.
+        seen = float(change.sum() / max(int(touched.sum()), SIZE * SIZE // 8))
+        if seen >= least:
+            return damaged
+        if seen > most:
+            best, most = damaged, seen
+    return best
+
+
+def blend(picture: Rgb, other: Rgb, weight: Plane | float) -> Rgb:
+    """``picture`` going over into ``other`` (or one colour) where ``weight`` is 1."""
+    return np.clip(picture + (other - picture) * weight, 0, 1).astype(np.float32)
+
+
+def numbers(image: Image.Image) -> Rgb:
+    """An 8-bit image as values in [0, 1]."""
+    return (np.asarray(image, np.float32) / 255).astype(np.float32)
+
+
+def blurred(picture: Rgb, radius: float) -> Rgb:
+    """A Gaussian blur, radius in pixels."""
+    soft = Image.fromarray(to_bytes(picture)).filter(ImageFilter.GaussianBlur(radius))
+    return numbers(soft)
+
+
+def blur_plane(plane: Plane, radius: float) -> Plane:
+    """A Gaussian blur of one plane, radius in pixels."""
+    grey = Image.fromarray(np.round(plane[..., 0] * 255).astype(np.uint8))
+    return numbers(grey.filter(ImageFilter.GaussianBlur(radius)))[..., None]
+
+
+def field(rng: np.random.Generator, cells: int, channels: int = 1) -> Rgb:
+    """Smooth random planes (SIZE, SIZE, channels), values about [-1, 1], ``cells`` bumps across."""
+    planes = []
+    for _ in range(channels):
+        coarse = Image.fromarray(rng.uniform(-1, 1, (cells, cells)).astype(np.float32))
+        planes.append(np.asarray(coarse.resize((SIZE, SIZE), Image.Resampling.BICUBIC)))
+    return np.stack(planes, -1)
+
+
+def colour(rng: np.random.Generator) -> Rgb:
+    """A direction in colour space whose largest component is 1 or -1."""
+    direction = rng.normal(size=3).astype(np.float32)
+    return direction / np.abs(direction).max()
+
+
+ROWS, COLUMNS = np.mgrid[:SIZE, :SIZE].astype(np.float32)
+
+
+def resample(planes: Rgb, rows: NDArray[np.float32], columns: NDArray[np.float32]) -> Rgb:
+    """Planes (SIZE, SIZE, C) read bilinearly at float positions, edges repeated."""
+    rows, columns = np.clip(rows, 0, SIZE - 1.001), np.clip(columns, 0, SIZE - 1.001)
+    top, left = rows.astype(np.intp), columns.astype(np.intp)
+    down, right = (rows - top)[..., None], (columns - left)[..., None]
+    upper = planes[top, left] * (1 - right) + planes[top, left + 1] * right
+    lower = planes[top + 1, left] * (1 - right) + planes[top + 1, left + 1] * right
+    return (upper * (1 - down) + lower * down).astype(np.float32)
