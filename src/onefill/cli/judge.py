@@ -41,7 +41,8 @@ def judge(
         typer.Option(
             "--task",
             metavar="NAME",
-            help="The edit both are results of; otherwise fill, or the first task that has the dimension.",
+            help="The edit both are results of; otherwise fill, or the first task that has the "
+            "dimension.",
             show_default=False,
         ),
     ] = None,
