@@ -118,13 +118,18 @@ def _hot_air_balloon(seed: int) -> str:
 
     first = colour(hue, 0.5)
     second = colour(hue + rng.choice([0.15, 0.33, 0.5]), 0.62)
+    side = f'width="{DRAWING_SIZE}" height="{DRAWING_SIZE}"'
+    ropes = 'stroke="#543" stroke-width="2"'
+    whole = "M50 4C24 4 14 24 16 38C18 52 36 62 42 70L58 70C64 62 82 52 84 38C86 24 76 4 50 4Z"
+    middle = "M50 4C38 4 32 24 33 38C34 52 42 62 45 70L55 70C58 62 66 52 67 38C68 24 62 4 50 4Z"
+    stripe = "M50 4C46 4 45 24 45 38C45 52 48 62 49 70L51 70C52 62 55 52 55 38C55 24 54 4 50 4Z"
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 100 100" width="{DRAWING_SIZE}" '
-        f'height="{DRAWING_SIZE}"><line x1="38" y1="58" x2="43" y2="82" stroke="#543" stroke-width="2"/>'
-        '<line x1="62" y1="58" x2="57" y2="82" stroke="#543" stroke-width="2"/>'
-        f'<path d="M50 4C24 4 14 24 16 38C18 52 36 62 42 70L58 70C64 62 82 52 84 38C86 24 76 4 50 4Z" fill="{first}"/>'
-        f'<path d="M50 4C38 4 32 24 33 38C34 52 42 62 45 70L55 70C58 62 66 52 67 38C68 24 62 4 50 4Z" fill="{second}"/>'
-        f'<path d="M50 4C46 4 45 24 45 38C45 52 48 62 49 70L51 70C52 62 55 52 55 38C55 24 54 4 50 4Z" fill="{first}"/>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 100 100" {side}>'
+        f'<line x1="38" y1="58" x2="43" y2="82" {ropes}/>'
+        f'<line x1="62" y1="58" x2="57" y2="82" {ropes}/>'
+        f'<path d="{whole}" fill="{first}"/>'
+        f'<path d="{middle}" fill="{second}"/>'
+        f'<path d="{stripe}" fill="{first}"/>'
         '<rect x="41" y="80" width="18" height="14" rx="3" fill="#8a5a2b"/></svg>'
     )
 
