@@ -25,7 +25,7 @@ from onefill.pocket.sources import SOURCES
 from onefill.pocket.vae_training import train_vae
 
 STAGES = ("scenes", "vae", "policy", "classifier", "judge")
-MINUTES = {"scenes": 2.0, "vae": 11.0, "policy": 87.0, "classifier": 4.0, "judge": 72.0}
+MINUTES = {"scenes": 2.0, "vae": 11.0, "policy": 87.0, "classifier": 4.0, "judge": 64.0}
 """Wall time in minutes of each stage for the shipped models, on one CPU core."""
 
 Log = Callable[[str], None]

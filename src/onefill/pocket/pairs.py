@@ -258,7 +258,7 @@ def _misread(
             painted = damage.shuffled_object(canvas, fault.strength, rng)
             return replace(canvas, picture=painted), UNCLEAR, fault.strength
         other = str(rng.choice([w for w in vocabulary.TEXT_WORDS if w != scene.word]))
-        layer = scenes._text_layer(pictures, rng, other, canvas.background)
+        layer = scenes.text_layer(pictures, rng, other, canvas.background)
     else:
         other = str(rng.choice([w for w in vocabulary.WORDS if w != scene.word]))
         layer = scenes.object_layer(pictures, rng, other)

@@ -58,7 +58,7 @@ def draw_scene(
         background = draw_background(pictures, rng)
         if task == "text":
             chosen = word or str(rng.choice(vocabulary.TEXT_WORDS))
-            layer = _text_layer(pictures, rng, chosen, background)
+            layer = text_layer(pictures, rng, chosen, background)
         else:
             chosen = word or str(rng.choice(vocabulary.WORDS))
             layer = object_layer(pictures, rng, chosen)
@@ -174,7 +174,7 @@ _INKS = np.array(
 )
 
 
-def _text_layer(pictures: Pictures, rng: np.random.Generator, word: str, background: Rgb) -> Rgb:
+def text_layer(pictures: Pictures, rng: np.random.Generator, word: str, background: Rgb) -> Rgb:
     """An RGBA layer with the word written large, in an ink that stands off the background."""
     font: ImageFont.FreeTypeFont = pictures.fonts[rng.integers(len(pictures.fonts))]
     left, top, right, bottom = font.getbbox(word)
