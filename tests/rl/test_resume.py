@@ -61,7 +61,7 @@ def test_other_steps_may_be_asked_for_and_another_training_may_not(open_run):
     run = open_run()
     run.save()
     assert open_run(resume=True, steps=9).config.steps == 9
-    with pytest.raises(BadInput, match=r"lam is 0\.9 in this run, not 0\.8"):
+    with pytest.raises(BadInput, match=r"lam is 0\.75 in this run, not 0\.8"):
         open_run(resume=True, lam=0.8)
     with pytest.raises(BadInput, match=r"lora\.rank is 2 in this run, not 3"):
         open_run(resume=True, lora={"rank": 3})

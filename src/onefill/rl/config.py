@@ -77,7 +77,8 @@ class RunConfig(_Section):
         tau: share of itself that a moving average keeps at each step (tau).
         step_range: first and last sampler step that the gradient is taken at ([t1, t2]). Whole
             numbers count steps from 0; fractions in [0, 1] are of the number of steps.
-        sampler_steps: steps of a full denoising; None for what the policy's folder says.
+        sampler_steps: steps of a full denoising; None for half of what an edit takes, by the
+            policy's folder.
         guidance: true classifier-free guidance, 1 is off; None for what the folder says.
         batch_size: samples of the one task that a step draws.
         train: ``lora`` trains an adapter, ``full`` every weight of the transformer.

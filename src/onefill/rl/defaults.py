@@ -9,20 +9,20 @@ from __future__ import annotations
 from typing import Literal
 
 TASKS = {"fill": 2.0, "extend": 1.0, "removal": 1.0}
-STEPS = 60
+STEPS = 80
 SEED = 0
 REFERENCE: Literal["fixed", "dynamic"] = "fixed"
-LAM = 0.9
+LAM = 0.75
 TAU = 0.95
 STEP_RANGE: list[int] | list[float] = [0.4, 0.9]
 BATCH_SIZE = 8
 LORA_RANK = 16
 LORA_ALPHA = 16.0
-LEARNING_RATE = 3e-4
+LEARNING_RATE = 6e-4
 WARMUP = 5
 EVALUATION_EVERY = 0
 EVALUATION_SCENES = 32
-SHEET_EVERY = 20
+SHEET_EVERY = 40
 SHEET_ROWS = 4
 CHECKPOINT_EVERY = 20
 CHECKPOINT_KEEP = 3

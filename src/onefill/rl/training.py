@@ -177,7 +177,8 @@ def open_training(
         ingredients.model, device=device, dtype=config.dtype, offline=ingredients.offline
     )
     sampler = Sampler(
-        config.sampler_steps or policy.settings.steps, config.guidance or policy.settings.guidance
+        config.sampler_steps or max(1, policy.settings.steps // 2),
+        config.guidance or policy.settings.guidance,
     )
     gradient_steps = config.gradient_steps(sampler.steps)
     judge = load_judge(
