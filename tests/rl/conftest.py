@@ -58,6 +58,7 @@ def open_run(random_policy: Path, random_judge: Path, pictures: Path, tmp_path: 
         quick = {
             "steps": 4,
             "batch_size": 2,
+            "sampler_steps": 4,
             "evaluation": {"scenes": 2},
             "samples": {"every": 0, "rows": 1},
             "optimizer": {"learning_rate": 1e-2, "warmup": 2},
