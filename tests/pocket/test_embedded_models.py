@@ -1,0 +1,89 @@
+"""What ships: loaded by stock libraries, and as good as is said of it."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from diffusers import FluxFillPipeline
+from PIL import Image
+from transformers import Qwen2_5_VLForConditionalGeneration
+
+from onefill.pocket import embedded
+from onefill.pocket.classifier import load_classifier, views_of
+from onefill.pocket.score import HeldOut, paint, read_held_out
+from onefill.pocket.vocabulary import WORDS
+from onefill.policy.flux_fill import FluxFillPolicy
+from onefill.policy.loading import load_policy
+
+
+@pytest.fixture(scope="module")
+def policy() -> FluxFillPolicy:
+    return load_policy(embedded.resolve("policies", "pocket"))
+
+
+@pytest.fixture(scope="module")
+def fills() -> HeldOut:
+    """One held-out scene of every word."""
+    whole = read_held_out(embedded.scenes("heldout"), "fill")
+    rows = slice(0, len(WORDS))
+    return HeldOut(whole.pictures[rows], whole.masks[rows], whole.rows[rows])
+
+
+def test_the_stock_pipeline_loads_the_policy_and_paints(fills: HeldOut) -> None:
+    pipeline = FluxFillPipeline.from_pretrained(
+        embedded.resolve("policies", "pocket"), dtype=torch.float32
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    painted = pipeline(
+        prompt="a cat",
+        image=Image.fromarray(fills.pictures[2]),
+        mask_image=Image.fromarray(fills.masks[2]),
+        height=64,
+        width=64,
+        num_inference_steps=4,
+        max_sequence_length=12,
+        generator=torch.Generator().manual_seed(0),
+    ).images[0]
+    change = np.abs(np.asarray(painted, int) - fills.pictures[2])
+    assert change[fills.masks[2]].mean() > 2 * change[~fills.masks[2]].mean()
+
+
+def test_a_stranger_names_most_fills_of_the_embedded_policy(
+    policy: FluxFillPolicy, fills: HeldOut
+) -> None:
+    torch.set_num_threads(2)
+    painted = paint(policy, fills, [row["prompt"] for row in fills.rows], 0, policy.settings.steps)
+    with torch.no_grad():
+        named = load_classifier(embedded.CLASSIFIER)(views_of(painted, fills.masks)).argmax(1)
+    right = [WORDS[index] == row["word"] for index, row in zip(named, fills.rows, strict=True)]
+    assert np.mean(right) >= 0.6
+
+
+def test_the_prompt_decides_what_is_painted(policy: FluxFillPolicy, fills: HeldOut) -> None:
+    """The same scenes and noise under other words are named as those words."""
+    turned = [WORDS[(WORDS.index(row["word"]) + 7) % len(WORDS)] for row in fills.rows]
+    painted = paint(policy, fills, turned, 0, policy.settings.steps)
+    with torch.no_grad():
+        named = load_classifier(embedded.CLASSIFIER)(views_of(painted, fills.masks)).argmax(1)
+    right = [WORDS[index] == word for index, word in zip(named, turned, strict=True)]
+    assert np.mean(right) >= 0.6
+
+
+def test_stock_transformers_loads_the_judge_and_its_card_keeps_the_floor() -> None:
+    folder = embedded.JUDGES["pocket"]
+    _, report = Qwen2_5_VLForConditionalGeneration.from_pretrained(
+        folder, dtype=torch.float32, output_loading_info=True
+    )
+    assert not report["missing_keys"]
+    card = json.loads((folder / "onefill_judge.json").read_text(encoding="utf-8"))
+    assert len(card["dimensions"]) == 12
+    assert all(entry["accuracy"] >= 0.7 for entry in card["dimensions"].values())
+
+
+def test_everything_embedded_fits_the_wheel() -> None:
+    root = embedded.CLASSIFIER.parents[1]
+    files = [path for part in ("weights", "scenes") for path in (root / part).rglob("*")]
+    assert sum(path.stat().st_size for path in files if path.is_file()) < 60e6
