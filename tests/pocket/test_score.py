@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onefill.pocket.classifier import VIEW, view
-from onefill.pocket.score import surrounding_colour, wilson
+from onefill.pocket.score import surrounding_colour
+from onefill.rl.evaluate import wilson
 
 
 @given(st.integers(1, 400), st.data())

@@ -67,6 +67,7 @@ def save_policy(out: Path, cache: Path, seed: int, minutes: float) -> None:
     """Write the policy folder from the last state of its training, weights in half precision."""
     model, clip_tokenizer, t5_tokenizer, progress = flow_training.load_average(cache)
     vae = AutoencoderTiny.from_pretrained(cache / "vae")
+    vae.register_to_config(_name_or_path="")  # where it lay while it was made is nobody's concern
     pipeline = assemble(
         clip_tokenizer=clip_tokenizer,
         t5_tokenizer=t5_tokenizer,

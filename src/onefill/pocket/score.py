@@ -22,6 +22,7 @@ from torch import Tensor
 from onefill.pocket.classifier import load_classifier, views_of
 from onefill.pocket.vocabulary import REMOVAL_PROMPT, WORDS
 from onefill.policy.flux_fill import FluxFillPolicy
+from onefill.rl.evaluate import wilson
 
 _BATCH = 25
 
@@ -169,11 +170,3 @@ def _time_edit(policy: FluxFillPolicy, fills: HeldOut, steps: int) -> float:
         paint(policy, one, [fills.rows[0]["prompt"]], 0, steps)
         times.append(time.perf_counter() - started)
     return sorted(times)[1]
-
-
-def wilson(successes: float, count: int, z: float = 1.96) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share, both ends in [0, 1]."""
-    share, spread = successes / count, z * z / count
-    middle = (share + spread / 2) / (1 + spread)
-    half = z / (1 + spread) * math.sqrt(share * (1 - share) / count + spread / (4 * count))
-    return middle - half, middle + half

@@ -44,15 +44,20 @@ WinRates = dict[str, dict[str, WinRate]]
 """By task, then dimension."""
 
 
-def win_rate(p_better: list[float]) -> WinRate:
-    """The win rate of comparisons; a probability within ``TIE_BAND`` of one half is a tie."""
-    count = len(p_better)
-    points = sum(0.5 if abs(p - 0.5) < TIE_BAND else float(p > 0.5) for p in p_better)
+def wilson(points: float, count: int) -> tuple[float, float]:
+    """The 95 % interval of Wilson (1927) for a share of ``points`` in ``count``, within [0, 1]."""
     rate = points / count
     spread = _Z**2 / count
     centre = (rate + spread / 2) / (1 + spread)
     reach = math.sqrt(rate * (1 - rate) * spread + spread**2 / 4) / (1 + spread)
-    return WinRate(rate, max(0.0, centre - reach), min(1.0, centre + reach), count)
+    return max(0.0, centre - reach), min(1.0, centre + reach)
+
+
+def win_rate(p_better: list[float]) -> WinRate:
+    """The win rate of comparisons; a probability within ``TIE_BAND`` of one half is a tie."""
+    count = len(p_better)
+    points = sum(0.5 if abs(p - 0.5) < TIE_BAND else float(p > 0.5) for p in p_better)
+    return WinRate(points / count, *wilson(points, count), count)
 
 
 @dataclass(frozen=True)
