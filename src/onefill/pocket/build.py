@@ -1,7 +1,7 @@
 """The recipe of the embedded models, stage by stage: ``onefill pocket build``.
 
-scenes -> vae -> policy, and classifier and judge beside them. Every stage goes on where it was
-stopped, and writes its result whole or not at all.
+scenes -> vae -> policy, and classifier and judge beside them. VAE, policy and judge go on
+where they were stopped; every stage writes its result whole or not at all.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from onefill.pocket.flow_training import train_flow
 from onefill.pocket.policy_architecture import assemble
 from onefill.pocket.scenes import SIZE
 from onefill.pocket.scenes_export import export_scenes
-from onefill.pocket.sources import SOURCES
+from onefill.pocket.sources import source_list
 from onefill.pocket.vae_training import train_vae
 
 STAGES = ("scenes", "vae", "policy", "classifier", "judge")
@@ -105,17 +105,3 @@ def policy_card(seed: int, minutes: float, samples: int) -> dict[str, Any]:
         },
         "sources": source_list(),
     }
-
-
-def source_list() -> list[dict[str, str]]:
-    """Everything the embedded models were made from, with licence and credit."""
-    return [
-        {
-            "name": source.package,
-            "version": source.version,
-            "licence": source.licence,
-            "credit": source.credit,
-            "takes": source.takes,
-        }
-        for source in SOURCES
-    ]

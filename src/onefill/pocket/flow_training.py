@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5Tokenizer
 
 from onefill.pocket import vocabulary
+from onefill.pocket.optimizers import muon_and_adamw
 from onefill.pocket.policy_architecture import (
     build_text_encoders,
     build_tokenizers,
@@ -191,34 +192,19 @@ def latent_pool(
 
 
 def optimizers_for(model: FlowModel) -> list[torch.optim.Optimizer]:
-    """Muon (Jordan et al. 2024) for the matrices of the blocks, AdamW for everything else.
-
-    Muon reached the same held-out loss with two thirds of the samples. It multiplies in
-    bfloat16, so where a CPU only emulates that, AdamW takes its matrices too.
-    """
+    """Muon reached the same held-out loss as AdamW alone with two thirds of the samples."""
     named = list(model.transformer.named_parameters())
     matrices = [p for name, p in named if p.ndim == 2 and "blocks" in name and "norm" not in name]
-    if not _multiplies_bfloat16():
-        matrices = []
     chosen = {id(matrix) for matrix in matrices}
-    rest = [p for p in model.parameters() if id(p) not in chosen]
-    optimizers: list[torch.optim.Optimizer] = [
-        torch.optim.AdamW(rest, lr=PEAK_RATE, betas=(0.9, 0.97), weight_decay=0.01, fused=True)
-    ]
-    if matrices:
-        optimizers.insert(
-            0,
-            torch.optim.Muon(
-                matrices, lr=MUON_RATE, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"
-            ),
-        )
+    optimizers = muon_and_adamw(
+        matrices,
+        [p for p in model.parameters() if id(p) not in chosen],
+        muon={"lr": MUON_RATE, "weight_decay": 0.01, "adjust_lr_fn": "match_rms_adamw"},
+        adamw={"lr": PEAK_RATE, "weight_decay": 0.01, "betas": (0.9, 0.97)},
+    )
     for group in _groups(optimizers):
         group["peak"] = group["lr"]
     return optimizers
-
-
-def _multiplies_bfloat16() -> bool:
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _groups(optimizers: list[torch.optim.Optimizer]) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ from onefill.pocket.pairs_accuracy import (
     winners,
 )
 from onefill.pocket.pictures import load_pictures
-from onefill.pocket.sources import HELD_OUT, SOURCES
+from onefill.pocket.sources import HELD_OUT, source_list
 
 MEASURED = 300
 """Held-out pairs of each task and dimension that are reported, and as many for calibration."""
@@ -51,12 +51,8 @@ def save_measured(
         "measured on": "pairs of held-out drawings, photographs and font; either order alone",
         "held out": f"drawings of {vocabulary.HELD_OUT_SET}, six photographs, one font",
     }
-    sources = [
-        {"name": s.package, "version": s.version, "licence": s.licence, "credit": s.credit}
-        for s in SOURCES
-    ]
     processor = build_image_processor()
-    card: dict[str, Any] = {"dimensions": {}, "facts": facts, "sources": sources}
+    card: dict[str, Any] = {"dimensions": {}, "facts": facts, "sources": source_list()}
     save_judge(folder, model, tokenizer, processor, card, dtype=torch.float16)
     judge = load_judge(str(folder), device="cpu", dtype="float32", offline=True)
     pictures = load_pictures(HELD_OUT, cache)

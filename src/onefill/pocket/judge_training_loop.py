@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from onefill.pocket.optimizers import muon_and_adamw
 from onefill.pocket.training_state import cosine_rate, load_state, save_state
 
 Log = Callable[[str], None]
@@ -28,10 +29,12 @@ def optimizers_for(
         for name, parameter in module.named_parameters():
             inside = ("blocks." in name or "layers." in name) and parameter.ndim == 2
             (matrices if inside else others).append(parameter)
-    return [
-        torch.optim.Muon(matrices, lr=matrix_rate, weight_decay=0.02),
-        torch.optim.AdamW(others, lr=other_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True),
-    ]
+    return muon_and_adamw(
+        matrices,
+        others,
+        muon={"lr": matrix_rate, "weight_decay": 0.02},
+        adamw={"lr": other_rate, "weight_decay": 0.01, "betas": (0.9, 0.98)},
+    )
 
 
 def run_stage(

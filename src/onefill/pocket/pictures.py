@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageFont
 
 from onefill.pocket import sources, vocabulary
-from onefill.pocket.sources import HELD_OUT, TRAIN, Split
+from onefill.pocket.sources import TRAIN, Split
 
 DRAWING_SIZE = 96
 """Side of a rendered drawing in pixels: above the largest size an object takes in a scene."""
@@ -141,6 +141,3 @@ def _photograph(package: str, file: str, cache: Path) -> Image.Image:
         size = (round(photograph.width * scale), round(photograph.height * scale))
         photograph = photograph.resize(size, Image.Resampling.LANCZOS)
     return photograph
-
-
-__all__ = ["DRAWING_SIZE", "HELD_OUT", "TRAIN", "Pictures", "load_pictures"]

@@ -87,7 +87,7 @@ def score_policy(
 
     Returns:
         ``vae``: PSNR in dB of reconstructed pictures. ``fill``: share of objects that the
-        classifier names, its 95 % interval, and the same share on real composites.
+        classifier names, and its 95 % interval.
         ``removal``: PSNR in dB inside the mask of the model and of filling with the mean colour
         of the surroundings, and the gain. ``speed``: seconds of one edit.
     """

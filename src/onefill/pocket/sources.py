@@ -241,3 +241,17 @@ def _run(command: list[str], where: Path) -> None:
     if done.returncode:
         last = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()[-1]
         raise OnefillError(f"{' '.join(command[:3])} failed: {last}")
+
+
+def source_list() -> list[dict[str, str]]:
+    """Everything the embedded models were made from, with licence and credit."""
+    return [
+        {
+            "name": source.package,
+            "version": source.version,
+            "licence": source.licence,
+            "credit": source.credit,
+            "takes": source.takes,
+        }
+        for source in SOURCES
+    ]

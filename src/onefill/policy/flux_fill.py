@@ -7,7 +7,6 @@ mode in place of a sample, so that encoding a picture twice gives the same condi
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 from onefill.errors import BadInput
 from onefill.policy import adapter, sampling
 from onefill.policy.conditions import Conditions
+from onefill.policy.fingerprint import hash_weights
 from onefill.policy.packing import image_ids, pack_latents, pack_mask, unpack_latents
 from onefill.policy.prompts import PromptReader
 from onefill.policy.quiet import quiet_libraries
@@ -237,12 +237,7 @@ class FluxFillPolicy:
 
     def fingerprint(self) -> str:
         """SHA-256 of every weight, adapter included: equal means the same model."""
-        digest = hashlib.sha256()
-        for part, name, tensor in self._weights():
-            digest.update(f"{part}.{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-            flat = tensor.detach().cpu().contiguous().reshape(-1)
-            digest.update(flat.view(torch.uint8).numpy().data)
-        return digest.hexdigest()
+        return hash_weights((f"{part}.{name}", tensor) for part, name, tensor in self._weights())
 
     @property
     def _base_weight(self) -> Tensor:

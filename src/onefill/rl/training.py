@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from onefill.data.source import SampleSource
 from onefill.errors import BadInput
 from onefill.judge.loading import load_judge, pick_device
 from onefill.judge.model import Judge
+from onefill.policy.fingerprint import hash_weights
 from onefill.policy.flux_fill import FluxFillPolicy
 from onefill.policy.loading import load_policy
 from onefill.rl.batch import Batch, make_batch
@@ -186,7 +185,7 @@ def open_training(
     )
     fingerprints = {
         "the policy": policy.fingerprint(),
-        "the judge": _fingerprint(judge.model.state_dict()),
+        "the judge": hash_weights(sorted(judge.model.state_dict().items())),
         "the training data": ingredients.samples.fingerprint(),
         "the held-out data": ingredients.held_out.fingerprint(),
     }
@@ -234,11 +233,3 @@ def open_training(
         folder.write_config(config)
         training.metrics.drop_after(training.step)
     return training
-
-
-def _fingerprint(weights: Mapping[str, torch.Tensor]) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in sorted(weights.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
