@@ -34,13 +34,17 @@ from onefill.pocket.training_state import cosine_rate, load_state, save_state
 from onefill.pocket.vae_training import to_model_range
 from onefill.policy.packing import image_ids, pack_latents, pack_mask
 
-POOL_SIZE, HELD_OUT_SIZE = 32_768, 256
+POOL_SIZE, REMOVALS, HELD_OUT_SIZE = 32_768, 14_000, 256
 TOKENS = 12
 """T5 tokens of a prompt: ten words and the end token fit."""
 
 BATCH, PEAK_RATE, MUON_RATE, PROMPT_DROPOUT, EMA_DECAY = 32, 1e-3, 2e-3, 0.1, 0.999
 OUTSIDE_WEIGHT = 0.1
 """Loss weight of a token that the mask does not touch: it only has to be copied."""
+
+SECOND_PHASE = 0.43
+"""Share of the time, at its end, in which backgrounds are learned (``train_flow``)."""
+SECOND_TASKS = {"removal": 0.5, "extend": 0.2, "fill": 0.24, "text": 0.06}
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class LatentPool:
         clean, masked: packed latents (N, tokens, 4c) of the target and of the masked picture.
         masks: packed masks (N, tokens, 4 f^2) in {0, 1}, uint8.
         t5_ids, clip_ids: token ids of the prompts.
+        tasks: N names.
 
     """
 
@@ -59,6 +64,7 @@ class LatentPool:
     masks: Tensor
     t5_ids: Tensor
     clip_ids: Tensor
+    tasks: list[str]
 
 
 class FlowModel(nn.Module):
@@ -142,6 +148,7 @@ def encode_pool(
     return LatentPool(
         **load_file(file),
         **dict(zip(("t5_ids", "clip_ids"), prompt_ids(pool.prompts, *tokenizers), strict=True)),
+        tasks=pool.tasks,
     )
 
 
@@ -185,10 +192,41 @@ def latent_pool(
     vae: AutoencoderTiny,
     tag: str,
     tokenizers: tuple[CLIPTokenizer, T5Tokenizer],
+    task: str | None = None,
 ) -> LatentPool:
-    """The pool of one split in latents of the VAE called ``tag``."""
-    file = cache / f"latents-{split}-{count}-{seed}-{tag}.safetensors"
-    return encode_pool(draw_pool(split, count, seed, cache), vae, tokenizers, file)
+    """The pool of one split, or of one task of it, in latents of the VAE called ``tag``."""
+    name = split if task is None else f"{split}-{task}"
+    file = cache / f"latents-{name}-{count}-{seed}-{tag}.safetensors"
+    return encode_pool(draw_pool(split, count, seed, cache, task), vae, tokenizers, file)
+
+
+def _join(first: LatentPool, second: LatentPool) -> LatentPool:
+    tensors = ("clean", "masked", "masks", "t5_ids", "clip_ids")
+    return LatentPool(
+        **{name: torch.cat([getattr(first, name), getattr(second, name)]) for name in tensors},
+        tasks=first.tasks + second.tasks,
+    )
+
+
+def smoothness_weights(pool: LatentPool) -> Tensor:
+    """Loss weights (N,) of the second phase: smooth backgrounds count more, within [0.3, 6].
+
+    An error that nobody sees on gravel is a stain on a clear sky, and its share of the squared
+    error is small, so removals and extensions are weighed by the inverse of the variance of
+    their masked latents (the mean stays 1). Fills and texts weigh 1.
+    """
+    variances = torch.empty(len(pool.tasks))
+    for rows in torch.arange(len(pool.tasks)).split(512):
+        touched = pool.masks[rows].amax(2, keepdim=True).float()
+        clean, count = pool.clean[rows].float(), touched.sum(1, keepdim=True)
+        mean = (clean * touched).sum(1, keepdim=True) / count
+        spread = ((clean - mean).square() * touched).sum(1, keepdim=True) / count
+        variances[rows] = spread.mean((1, 2))
+    ground = torch.tensor([task in ("removal", "extend") for task in pool.tasks])
+    weights = torch.ones(len(pool.tasks))
+    inverse = 1 / (variances[ground] + 0.02)
+    weights[ground] = (inverse / inverse.mean()).clamp(0.3, 6)
+    return weights
 
 
 def optimizers_for(model: FlowModel) -> list[torch.optim.Optimizer]:
@@ -207,6 +245,13 @@ def optimizers_for(model: FlowModel) -> list[torch.optim.Optimizer]:
     return optimizers
 
 
+def _task_shares(tasks: list[str]) -> Tensor:
+    """Probabilities (N,), up to a factor, that draw tasks by ``SECOND_TASKS``."""
+    return torch.tensor([SECOND_TASKS[task] / tasks.count(task) for task in SECOND_TASKS])[
+        torch.tensor([list(SECOND_TASKS).index(task) for task in tasks])
+    ]
+
+
 def _groups(optimizers: list[torch.optim.Optimizer]) -> list[dict[str, Any]]:
     return [group for optimizer in optimizers for group in optimizer.param_groups]
 
@@ -216,7 +261,9 @@ def train_flow(
 ) -> None:
     """Train, or go on training, for ``minutes`` in all; ``load_average`` reads the result.
 
-    The learning rate follows a cosine over the whole time.
+    The learning rate follows a cosine in each of two phases: the first draws every scene alike,
+    the second, ``SECOND_PHASE`` of the time, draws tasks by ``SECOND_TASKS`` from more removals
+    and weighs smooth backgrounds up.
     """
     torch.manual_seed(seed)
     model, *tokenizers = new_flow_model()
@@ -232,16 +279,32 @@ def train_flow(
     progress = load_state(state, parts, optimizers)
     seconds, step = progress.get("seconds", 0.0), int(progress.get("step", 0))
     generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-    started, told = time.monotonic() - seconds, seconds
-    while (seconds := time.monotonic() - started) < minutes * 60:
+    first, second = 60 * minutes * (1 - SECOND_PHASE), 60 * minutes * SECOND_PHASE
+    shares = weights = torch.ones(len(pool.tasks))
+    started, told, turned = time.monotonic() - seconds, seconds, False
+    while (seconds := time.monotonic() - started) < first + second:
+        if seconds >= first and not turned:
+            turned = True
+            if not progress.get("turned"):
+                # The average is ahead of the model while the learning rate is high.
+                model.load_state_dict(average.state_dict())
+            removals = latent_pool(TRAIN, REMOVALS, seed + 11, cache, vae, tag, both, "removal")
+            pool = _join(pool, removals)
+            shares, weights = _task_shares(pool.tasks), smoothness_weights(pool)
+        rate = (
+            cosine_rate(seconds / first)
+            if not turned
+            else 0.5 * cosine_rate((seconds - first) / second)
+        )
         for group in _groups(optimizers):
-            group["lr"] = group["peak"] * cosine_rate(seconds / (minutes * 60))
-        rows = torch.randint(len(pool.clean), (BATCH,), generator=generator)
+            group["lr"] = group["peak"] * rate
+        rows = torch.multinomial(shares, BATCH, replacement=True, generator=generator)
         # Logit-normal noise levels, a little to the noisy side, where shapes are decided.
         sigma = torch.sigmoid(torch.randn(BATCH, generator=generator) + 0.3)
         noise = torch.randn(pool.clean[rows].shape, generator=generator)
         dropped = torch.rand(BATCH, generator=generator) < PROMPT_DROPOUT
-        loss = flow_loss(model, pool, rows, sigma, noise, empty, dropped).mean()
+        losses = flow_loss(model, pool, rows, sigma, noise, empty, dropped)
+        loss = (weights[rows] * losses).mean()
         model.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -251,14 +314,16 @@ def train_flow(
         step += 1
         if seconds - told > 60:
             told = seconds
-            save_state(state, parts, optimizers, {"seconds": seconds, "step": step})
+            save_state(
+                state, parts, optimizers, {"seconds": seconds, "step": step, "turned": turned}
+            )
             told_loss, untold_loss = _validate(average, held_out, empty)
             log(
                 f"policy {seconds / 60:.1f} min, {step * BATCH} samples, "
                 f"{step * BATCH / seconds:.0f}/s, loss {loss.item():.4f}, "
                 f"held-out {told_loss:.4f}, without prompt {untold_loss:.4f}"
             )
-    save_state(state, parts, optimizers, {"seconds": seconds, "step": step})
+    save_state(state, parts, optimizers, {"seconds": seconds, "step": step, "turned": turned})
     log(f"policy done: {step * BATCH} samples in {seconds / 60:.1f} min")
 
 

@@ -1,0 +1,1 @@
+"""Preference pairs: made from pictures or a policy, checked, and imported."""
