@@ -122,7 +122,19 @@ class Judge:
 
     def encode_picture(self, picture: Image.Image) -> ImageFeatures:
         """Look at one picture, resized by Pillow exactly as the official processor does."""
-        return self._encode_levels(resize_picture(picture, self.recipe).to(self.device))
+        return self.encode_pictures([picture])
+
+    def encode_pictures(self, pictures: Sequence[Image.Image]) -> ImageFeatures:
+        """Look at pictures of one size together; see ``encode_picture``.
+
+        Raises:
+            ValueError: they would be looked at in different sizes.
+        """
+        sizes = {self.recipe.target_size(p.height, p.width) for p in pictures}
+        if len(sizes) != 1:
+            raise ValueError(f"pictures of {len(sizes)} sizes in one batch; group them by size")
+        levels = torch.cat([resize_picture(picture, self.recipe) for picture in pictures])
+        return self._encode_levels(levels.to(self.device))
 
     def _encode_levels(self, levels: Tensor) -> ImageFeatures:
         patches, grid = cut_patches(levels, self.recipe)
