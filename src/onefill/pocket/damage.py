@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from onefill.pocket.damage_canvas import (
-    COLUMNS,
-    ROWS,
     Canvas,
     Damage,
     blend,
@@ -23,10 +21,11 @@ from onefill.pocket.damage_canvas import (
     blurred,
     colour,
     field,
+    grain,
     numbers,
     resample,
 )
-from onefill.pocket.scenes import SIZE, Rgb, to_bytes
+from onefill.pocket.scenes import Rgb, to_bytes
 
 # --- consistency: the painted region does not belong to its surroundings -----------------------
 
@@ -46,12 +45,14 @@ def light(canvas: Canvas, strength: float, rng: np.random.Generator) -> Rgb:
 
 def soft_region(canvas: Canvas, strength: float, rng: np.random.Generator) -> Rgb:
     """The region is out of focus in a sharp picture."""
-    return blend(canvas.picture, blurred(canvas.picture, 1 + 3 * strength), canvas.region)
+    return blend(
+        canvas.picture, blurred(canvas.picture, (1 + 3 * strength) * canvas.scale), canvas.region
+    )
 
 
 def grain_region(canvas: Canvas, strength: float, rng: np.random.Generator) -> Rgb:
     """The region has a grain that its surroundings lack."""
-    noise = rng.normal(size=(SIZE, SIZE, 3)).astype(np.float32)
+    noise = grain(rng, canvas.shape, canvas.scale)
     return blend(canvas.picture, canvas.picture + (0.06 + 0.14 * strength) * noise, canvas.region)
 
 
@@ -70,9 +71,11 @@ def grey_region(canvas: Canvas, strength: float, rng: np.random.Generator) -> Rg
 
 def seam(canvas: Canvas, strength: float, rng: np.random.Generator) -> Rgb:
     """A light or dark line runs along the edge of the region."""
-    width = int(rng.integers(1, 3))
+    width = max(1, round(int(rng.integers(1, 3)) * canvas.scale))
     shape = Image.fromarray(np.where(canvas.mask, 255, 0).astype(np.uint8))
-    inner = np.asarray(shape.filter(ImageFilter.MinFilter(2 * width + 1))) > 127
+    for _ in range(width):
+        shape = shape.filter(ImageFilter.MinFilter(3))
+    inner = np.asarray(shape) > 127
     line = (canvas.mask & ~inner)[..., None].astype(np.float32)
     ink = np.full(3, float(rng.random() < 0.5), np.float32)
     return blend(canvas.picture, ink, line * (0.3 + 0.6 * strength))
@@ -90,15 +93,19 @@ def _on_background(canvas: Canvas, rows: NDArray[np.float32], columns: NDArray[n
 
 def bent_object(canvas: Canvas, strength: float, rng: np.random.Generator) -> Rgb:
     """The object's outline wobbles."""
-    shift = field(rng, 5, 2) * (5 + 11 * strength)
-    return _on_background(canvas, ROWS + shift[..., 0], COLUMNS + shift[..., 1])
+    shift = field(rng, 5, canvas.shape, 2) * ((5 + 11 * strength) * canvas.scale)
+    return _on_background(canvas, canvas.rows + shift[..., 0], canvas.columns + shift[..., 1])
 
 
 def _shuffled(
-    box: tuple[slice, slice], grid: int, share: float, rng: np.random.Generator
+    canvas: Canvas,
+    box: tuple[slice, slice],
+    grid: int,
+    share: float,
+    rng: np.random.Generator,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Positions that exchange a share of the cells of a grid laid over ``box``."""
-    rows, columns = ROWS.copy(), COLUMNS.copy()
+    rows, columns = canvas.rows.copy(), canvas.columns.copy()
     height = max(1, (box[0].stop - box[0].start) // grid)
     width = max(1, (box[1].stop - box[1].start) // grid)
     order = rng.permutation(grid * grid)
@@ -114,7 +121,7 @@ def _shuffled(
 
 def shuffled_object(canvas: Canvas, strength: float, rng: np.random.Generator) -> Rgb:
     """Parts of the object stand where other parts belong."""
-    return _on_background(canvas, *_shuffled(canvas.box, 4, 0.25 + 0.75 * strength, rng))
+    return _on_background(canvas, *_shuffled(canvas, canvas.box, 4, 0.25 + 0.75 * strength, rng))
 
 
 def split_object(canvas: Canvas, strength: float, rng: np.random.Generator) -> Rgb:
@@ -124,37 +131,39 @@ def split_object(canvas: Canvas, strength: float, rng: np.random.Generator) -> R
     slips[1::2] = -np.sign(slips[:-1:2]) * np.abs(slips[1::2])
     box = canvas.box[0] if along_rows else canvas.box[1]
     length = max(box.stop - box.start, 1)
-    along = ROWS if along_rows else COLUMNS
+    along = canvas.rows if along_rows else canvas.columns
     which = np.clip((along - box.start) * slices / length, 0, slices - 1).astype(np.intp)
-    slip = slips[which].astype(np.float32) * (3 + 8 * strength)
+    slip = slips[which].astype(np.float32) * ((3 + 8 * strength) * canvas.scale)
     if along_rows:
-        return _on_background(canvas, ROWS, COLUMNS + slip)
-    return _on_background(canvas, ROWS + slip, COLUMNS)
+        return _on_background(canvas, canvas.rows, canvas.columns + slip)
+    return _on_background(canvas, canvas.rows + slip, canvas.columns)
 
 
 def doubled_object(canvas: Canvas, strength: float, rng: np.random.Generator) -> Rgb:
     """A second, displaced copy of the object's parts lies across it."""
     angle = rng.uniform(0, 2 * np.pi)
-    reach = 6 + 8 * strength
+    reach = (6 + 8 * strength) * canvas.scale
     planes = np.concatenate([canvas.picture, canvas.matte], -1)
-    copy = resample(planes, ROWS + reach * np.sin(angle), COLUMNS + reach * np.cos(angle))
-    half = (field(rng, 3) > -0.2).astype(np.float32)
+    copy = resample(
+        planes, canvas.rows + reach * np.sin(angle), canvas.columns + reach * np.cos(angle)
+    )
+    half = (field(rng, 3, canvas.shape) > -0.2).astype(np.float32)
     doubled = blend(canvas.picture, copy[..., :3], copy[..., 3:] * half)
     return blend(canvas.picture, doubled, canvas.region)
 
 
 def bent_region(canvas: Canvas, strength: float, rng: np.random.Generator) -> Rgb:
     """Everything in the region wobbles."""
-    shift = field(rng, 7, 2) * (4 + 10 * strength)
-    moved = resample(canvas.picture, ROWS + shift[..., 0], COLUMNS + shift[..., 1])
+    shift = field(rng, 7, canvas.shape, 2) * ((4 + 10 * strength) * canvas.scale)
+    moved = resample(canvas.picture, canvas.rows + shift[..., 0], canvas.columns + shift[..., 1])
     return blend(canvas.picture, moved, canvas.region)
 
 
 def shuffled_region(canvas: Canvas, strength: float, rng: np.random.Generator) -> Rgb:
     """Squares of the region stand where other squares belong."""
-    whole = (slice(0, SIZE), slice(0, SIZE))
+    whole = (slice(0, canvas.shape[0]), slice(0, canvas.shape[1]))
     grid = int(rng.choice([6, 8]))
-    rows, columns = _shuffled(whole, grid, 0.3 + 0.7 * strength, rng)
+    rows, columns = _shuffled(canvas, whole, grid, 0.3 + 0.7 * strength, rng)
     return blend(canvas.picture, resample(canvas.picture, rows, columns), canvas.region)
 
 
@@ -162,26 +171,31 @@ def streaked_region(canvas: Canvas, strength: float, rng: np.random.Generator) -
     """The edge of the kept part is drawn out in streaks across the region."""
     kept_rows = np.flatnonzero(~canvas.mask.all(1))
     kept_columns = np.flatnonzero(~canvas.mask.all(0))
-    rows = np.clip(ROWS, kept_rows.min(), kept_rows.max())
-    columns = np.clip(COLUMNS, kept_columns.min(), kept_columns.max())
+    if not len(kept_rows):  # all is painted: there is no edge to draw from
+        return canvas.picture
+    rows = np.clip(canvas.rows, kept_rows.min(), kept_rows.max())
+    columns = np.clip(canvas.columns, kept_columns.min(), kept_columns.max())
     drawn = resample(canvas.picture, rows, columns)
     return blend(canvas.picture, drawn, canvas.region * (0.4 + 0.6 * strength))
 
 
 def patterned_region(canvas: Canvas, strength: float, rng: np.random.Generator) -> Rgb:
     """Stripes, checks or speckle of a short period: what a policy paints to fool a judge."""
-    period, angle = rng.uniform(2, 14), rng.choice([0.0, np.pi / 2, rng.uniform(0, np.pi)])
-    along = ROWS * np.cos(angle) + COLUMNS * np.sin(angle)
-    across = COLUMNS * np.cos(angle) - ROWS * np.sin(angle)
+    period, angle = (
+        rng.uniform(2, 14) * canvas.scale,
+        rng.choice([0.0, np.pi / 2, rng.uniform(0, np.pi)]),
+    )
+    along = canvas.rows * np.cos(angle) + canvas.columns * np.sin(angle)
+    across = canvas.columns * np.cos(angle) - canvas.rows * np.sin(angle)
     wave = np.sin(2 * np.pi * along / period + rng.uniform(0, 6))
     kind = rng.random()
     if kind < 0.35:
-        wave = wave * np.sin(2 * np.pi * across / rng.uniform(2, 14))
+        wave = wave * np.sin(2 * np.pi * across / (rng.uniform(2, 14) * canvas.scale))
     elif kind < 0.55:
-        wave = field(rng, int(rng.integers(12, 33)))[..., 0] * 2
+        wave = field(rng, int(rng.integers(12, 33)), canvas.shape)[..., 0] * 2
     sharp = np.clip(wave * rng.uniform(1, 4), -1, 1)[..., None].astype(np.float32)
     contrast = (0.12 + 0.5 * strength) * (np.ones(3, np.float32) if kind < 0.7 else colour(rng))
-    flat = canvas.picture if rng.random() < 0.5 else blurred(canvas.picture, 6)
+    flat = canvas.picture if rng.random() < 0.5 else blurred(canvas.picture, 6 * canvas.scale)
     return blend(canvas.picture, flat + sharp * contrast, canvas.region)
 
 
@@ -190,8 +204,8 @@ def patterned_region(canvas: Canvas, strength: float, rng: np.random.Generator) 
 
 def noise(canvas: Canvas, strength: float, rng: np.random.Generator) -> Rgb:
     """Sensor noise everywhere."""
-    grain = rng.normal(size=(SIZE, SIZE, 3)).astype(np.float32)
-    return np.clip(canvas.picture + (0.06 + 0.16 * strength) * grain, 0, 1)
+    sensor = grain(rng, canvas.shape, canvas.scale)
+    return np.clip(canvas.picture + (0.06 + 0.16 * strength) * sensor, 0, 1)
 
 
 def compression(canvas: Canvas, strength: float, rng: np.random.Generator) -> Rgb:
@@ -204,7 +218,7 @@ def compression(canvas: Canvas, strength: float, rng: np.random.Generator) -> Rg
 
 def blur(canvas: Canvas, strength: float, rng: np.random.Generator) -> Rgb:
     """Nothing is in focus."""
-    return blurred(canvas.picture, 1 + 2.5 * strength)
+    return blurred(canvas.picture, (1 + 2.5 * strength) * canvas.scale)
 
 
 def garish(canvas: Canvas, strength: float, rng: np.random.Generator) -> Rgb:
@@ -222,9 +236,11 @@ def dull(canvas: Canvas, strength: float, rng: np.random.Generator) -> Rgb:
 
 def pixelated(canvas: Canvas, strength: float, rng: np.random.Generator) -> Rgb:
     """Coarse square dots, as if enlarged from a thumbnail."""
-    side = round(30 - 18 * strength)
-    small = Image.fromarray(to_bytes(canvas.picture)).resize((side, side), Image.Resampling.BOX)
-    return numbers(small.resize((SIZE, SIZE), Image.Resampling.NEAREST))
+    dot = min(canvas.shape) / round(30 - 18 * strength)
+    height, width = canvas.shape
+    across, down = max(1, round(width / dot)), max(1, round(height / dot))
+    small = Image.fromarray(to_bytes(canvas.picture)).resize((across, down), Image.Resampling.BOX)
+    return numbers(small.resize((width, height), Image.Resampling.NEAREST))
 
 
 def exposure(canvas: Canvas, strength: float, rng: np.random.Generator) -> Rgb:
@@ -246,11 +262,13 @@ def flat_patch(canvas: Canvas, strength: float, rng: np.random.Generator) -> Rgb
 
 def smear(canvas: Canvas, strength: float, rng: np.random.Generator) -> Rgb:
     """The region is wiped sideways."""
-    reach = 4 + 10 * strength
+    reach = (4 + 10 * strength) * canvas.scale
     angle = rng.uniform(0, np.pi)
-    steps = np.linspace(-reach, reach, 9)
+    steps = np.linspace(-reach, reach, round(np.clip(9 * canvas.scale, 9, 33)))
     wiped = sum(
-        resample(canvas.picture, ROWS + s * np.sin(angle), COLUMNS + s * np.cos(angle))
+        resample(
+            canvas.picture, canvas.rows + s * np.sin(angle), canvas.columns + s * np.cos(angle)
+        )
         for s in steps
     )
     mean = (np.asarray(wiped) / len(steps)).astype(np.float32)
@@ -272,7 +290,7 @@ def outline(layer: Rgb) -> Damage:
     """The damage of a halo that follows the outline of an object that is gone."""
 
     def halo(canvas: Canvas, strength: float, rng: np.random.Generator) -> Rgb:
-        ring = blur_plane(layer[..., 3:], 2.5) * 4 * (1 - layer[..., 3:])
+        ring = blur_plane(layer[..., 3:], 2.5 * canvas.scale) * 4 * (1 - layer[..., 3:])
         ink = layer[..., :3].mean((0, 1)) if rng.random() < 0.5 else rng.random(3)
         weight = np.clip(ring, 0, 1) * canvas.region * (0.3 + 0.6 * strength)
         return blend(canvas.picture, np.asarray(ink, np.float32), weight)
@@ -285,12 +303,14 @@ def outline(layer: Rgb) -> Damage:
 
 def painted_weakly(canvas: Canvas, strength: float, rng: np.random.Generator) -> Rgb:
     """Blurred blobs with wandering outlines and blotches of stray colour, inside the mask."""
-    shift = field(rng, 5, 2) * (1 + 7 * strength)
+    shift = field(rng, 5, canvas.shape, 2) * ((1 + 7 * strength) * canvas.scale)
     cells = int(rng.choice([8, 12, 16]))
-    blotches = field(rng, cells, 3) * (0.03 + 0.3 * strength)
-    focus = blur_plane(canvas.matte, 3) if rng.random() < 0.7 else canvas.region
-    moved = resample(canvas.picture, ROWS + shift[..., 0], COLUMNS + shift[..., 1])
-    painted = blurred(moved, 0.5 + 1.5 * strength) + blotches * (0.25 + 0.75 * focus)
+    blotches = field(rng, cells, canvas.shape, 3) * (0.03 + 0.3 * strength)
+    focus = blur_plane(canvas.matte, 3 * canvas.scale) if rng.random() < 0.7 else canvas.region
+    moved = resample(canvas.picture, canvas.rows + shift[..., 0], canvas.columns + shift[..., 1])
+    painted = blurred(moved, (0.5 + 1.5 * strength) * canvas.scale) + blotches * (
+        0.25 + 0.75 * focus
+    )
     return blend(canvas.picture, painted, canvas.region)
 
 

@@ -1,10 +1,14 @@
-"""What damage is done to, how it is done so that it shows, and the brushes it is done with."""
+"""What damage is done to, how it is done so that it shows, and the brushes it is done with.
+
+Pictures may be of any size. Lengths are said for a picture of ``SIZE`` pixels and grow with the
+shorter side, so that a fault looks the same from as far as the whole picture is seen.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +17,7 @@ from PIL import Image, ImageFilter
 from onefill.pocket.scenes import SIZE, Rgb, to_bytes
 
 Plane = NDArray[np.float32]
-"""Shape (SIZE, SIZE, 1), values in [0, 1]."""
+"""Shape (H, W, 1), values in [0, 1]."""
 
 VISIBLE, PLAIN = 0.03, 0.08
 """Mean change, of values in [0, 1] and over the damaged region, that can be seen, and that cannot
@@ -25,15 +29,35 @@ class Canvas:
     """What damage is done to.
 
     Attributes:
-        picture: the undamaged result.
+        picture: the undamaged result, float32 (H, W, 3); both sides at least 2 pixels.
         background: the same scene before the object or the word was put on it.
-        mask: bool (SIZE, SIZE), the region that was painted.
+        mask: bool (H, W), the region that was painted.
 
     """
 
     picture: Rgb
     background: Rgb
     mask: NDArray[np.bool_]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.mask.shape[0], self.mask.shape[1]
+
+    @property
+    def scale(self) -> float:
+        """How many pixels of this picture are one pixel of a picture of ``SIZE``."""
+        return min(self.shape) / SIZE
+
+    @property
+    def rows(self) -> NDArray[np.float32]:
+        """The row of every pixel, (H, W); not to be written to."""
+        return _grid(*self.shape)[0]
+
+    @property
+    def columns(self) -> NDArray[np.float32]:
+        """The column of every pixel, (H, W); not to be written to."""
+        return _grid(*self.shape)[1]
 
     @cached_property
     def region(self) -> Plane:
@@ -50,7 +74,8 @@ class Canvas:
     def box(self) -> tuple[slice, slice]:
         """Rows and columns of the smallest box around the object, or the mask if there is none."""
         seen = self.matte[..., 0] > 0.5
-        rows, columns = np.nonzero(seen if seen.sum() > 20 else self.mask)
+        enough = 20 * self.scale**2
+        rows, columns = np.nonzero(seen if seen.sum() > enough else self.mask)
         return slice(rows.min(), rows.max() + 1), slice(columns.min(), columns.max() + 1)
 
 
@@ -75,7 +100,7 @@ def apply(
         change = np.abs(damaged - canvas.picture).max(-1)
         touched = change > 1 / 255
         # Small but strong changes count as well as wide ones: the mean over an eighth at least.
-        seen = float(change.sum() / max(int(touched.sum()), SIZE * SIZE // 8))
+        seen = float(change.sum() / max(int(touched.sum()), touched.size // 8, 1))
         if seen >= least:
             return damaged
         if seen > most:
@@ -105,12 +130,12 @@ def blur_plane(plane: Plane, radius: float) -> Plane:
     return numbers(grey.filter(ImageFilter.GaussianBlur(radius)))[..., None]
 
 
-def field(rng: np.random.Generator, cells: int, channels: int = 1) -> Rgb:
-    """Smooth random planes (SIZE, SIZE, channels), values about [-1, 1], ``cells`` bumps across."""
+def field(rng: np.random.Generator, cells: int, shape: tuple[int, int], channels: int = 1) -> Rgb:
+    """Smooth random planes (*shape, channels), values about [-1, 1], ``cells`` bumps across."""
     planes = []
     for _ in range(channels):
         coarse = Image.fromarray(rng.uniform(-1, 1, (cells, cells)).astype(np.float32))
-        planes.append(np.asarray(coarse.resize((SIZE, SIZE), Image.Resampling.BICUBIC)))
+        planes.append(np.asarray(coarse.resize(shape[::-1], Image.Resampling.BICUBIC)))
     return np.stack(planes, -1)
 
 
@@ -120,12 +145,24 @@ def colour(rng: np.random.Generator) -> Rgb:
     return direction / np.abs(direction).max()
 
 
-ROWS, COLUMNS = np.mgrid[:SIZE, :SIZE].astype(np.float32)
+def grain(rng: np.random.Generator, shape: tuple[int, int], scale: float) -> Rgb:
+    """Normal noise (*shape, 3) whose grains grow with the picture, so that they stay visible."""
+    side = max(1, round(scale / 2))
+    cells = (-(-shape[0] // side), -(-shape[1] // side), 3)
+    noise = rng.normal(size=cells).astype(np.float32)
+    return noise.repeat(side, 0).repeat(side, 1)[: shape[0], : shape[1]]
+
+
+@lru_cache(maxsize=8)
+def _grid(height: int, width: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    rows, columns = np.mgrid[:height, :width].astype(np.float32)
+    return rows, columns
 
 
 def resample(planes: Rgb, rows: NDArray[np.float32], columns: NDArray[np.float32]) -> Rgb:
-    """Planes (SIZE, SIZE, C) read bilinearly at float positions, edges repeated."""
-    rows, columns = np.clip(rows, 0, SIZE - 1.001), np.clip(columns, 0, SIZE - 1.001)
+    """Planes (H, W, C) read bilinearly at float positions (H, W), edges repeated."""
+    height, width = planes.shape[:2]
+    rows, columns = np.clip(rows, 0, height - 1.001), np.clip(columns, 0, width - 1.001)
     top, left = rows.astype(np.intp), columns.astype(np.intp)
     down, right = (rows - top)[..., None], (columns - left)[..., None]
     upper = planes[top, left] * (1 - right) + planes[top, left + 1] * right
