@@ -52,6 +52,18 @@ class ImageFeatures:
         """The whole batch ``times`` times over, for asking as many questions of every pair."""
         return ImageFeatures(self.tokens.repeat(times, 1, 1), self.grid)
 
+    @classmethod
+    def join(cls, parts: Sequence[ImageFeatures]) -> ImageFeatures:
+        """The images of several batches as one.
+
+        Raises:
+            ValueError: their grids differ.
+        """
+        grids = {part.grid for part in parts}
+        if len(grids) != 1:
+            raise ValueError(f"features of {len(grids)} grids in one batch; group them by grid")
+        return cls(torch.cat([part.tokens for part in parts]), grids.pop())
+
 
 class PatchProjection(nn.Conv3d):
     """A Conv3d whose kernel covers its whole input, computed as the matrix product it is.
