@@ -14,6 +14,9 @@ from onefill.judge.query import TEMPLATE_VERSION
 
 CARD_NAME = "onefill_judge.json"
 
+SIGHTS = ("source", "mask")
+"""What a judge may have been trained to see of an edit besides its results."""
+
 
 @dataclass(frozen=True)
 class JudgeCard:
@@ -21,9 +24,11 @@ class JudgeCard:
 
     Attributes:
         temperatures: "task/dimension" to the temperature fitted on held-out pairs, above 0.
+        sees: what the judge was trained to be shown beside the results, of ``SIGHTS``.
     """
 
     temperatures: Mapping[str, float] = field(default_factory=dict)
+    sees: tuple[str, ...] = ()
 
 
 def read_card(folder: Path) -> JudgeCard:
@@ -41,6 +46,7 @@ def read_card(folder: Path) -> JudgeCard:
         temperatures = {
             name: _temperature(entry) for name, entry in document.get("dimensions", {}).items()
         }
+        sees = _sights(document.get("sees", []))
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         reason = str(error).splitlines()[0]
         raise BadInput(
@@ -53,7 +59,7 @@ def read_card(folder: Path) -> JudgeCard:
             f"with template {TEMPLATE_VERSION}: its answers would mean nothing; use the onefill "
             "it was made with, or another --judge"
         )
-    return JudgeCard(temperatures)
+    return JudgeCard(temperatures, sees)
 
 
 def _temperature(entry: Any) -> float:
@@ -61,3 +67,9 @@ def _temperature(entry: Any) -> float:
     if not (math.isfinite(value) and value > 0):
         raise ValueError(f"temperature {value} is not above 0")
     return value
+
+
+def _sights(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not set(value) <= set(SIGHTS):
+        raise ValueError(f"sees {value!r} is no list of {', '.join(SIGHTS)}")
+    return tuple(sight for sight in SIGHTS if sight in value)

@@ -94,6 +94,7 @@ class Judge:
         processor: its tokenizer, chat template and image processor.
         recipe: what the image processor does, differentiably.
         calibration: "task/dimension" to temperature; one that is missing counts as 1.
+        sees: what it was trained to be shown beside the two results: "source", "mask", or none.
     """
 
     def __init__(
@@ -112,6 +113,7 @@ class Judge:
         self.processor = processor
         self.recipe = ImageRecipe.of(processor.image_processor)
         self.calibration = dict(card.temperatures) if card else {}
+        self.sees = card.sees if card else ()
         self._answers = [_answer_token(processor, answer) for answer in ANSWERS]
         self._text_around_images = lru_cache(maxsize=4096)(self._tokenise)
         self._text_around_images("")
