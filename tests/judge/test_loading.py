@@ -12,8 +12,9 @@ from transformers import AutoTokenizer, Qwen2_5_VLConfig, Qwen2_5_VLForCondition
 
 from onefill.errors import BadInput
 from onefill.judge.loading import load_judge
-from onefill.judge.model import Judge, PatchProjection
+from onefill.judge.model import Judge
 from onefill.judge.processor import StillProcessor, load_processor
+from onefill.judge.vision import PatchProjection
 from onefill.pocket.judge_architecture import (
     build_image_processor,
     build_judge_model,

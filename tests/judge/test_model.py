@@ -13,9 +13,10 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 
 from onefill.errors import BadInput
 from onefill.judge.loading import load_judge
-from onefill.judge.model import Judge, PatchProjection
+from onefill.judge.model import Judge
 from onefill.judge.processor import StillProcessor, load_processor
 from onefill.judge.query import build_messages
+from onefill.judge.vision import PatchProjection
 from onefill.pocket.judge_architecture import (
     CHAT_TEMPLATE,
     build_image_processor,

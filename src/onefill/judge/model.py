@@ -1,4 +1,4 @@
-"""A Qwen2.5-VL asked one question about two images, answered by one token.
+"""A Qwen2.5-VL or Qwen3-VL asked one question about two images, answered by one token.
 
 The answer is the logit of "Yes" minus the logit of "No" at the first answer position, so that
 its sigmoid is the probability of "Yes" among the two answers (the paper's P("Yes"), read as the
@@ -11,22 +11,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import cast
 
 import torch
 from PIL import Image
-from torch import Tensor, nn
-from torch.nn.functional import linear
-from transformers import Qwen2_5_VLForConditionalGeneration
+from torch import Tensor
+from transformers import Qwen2_5_VLForConditionalGeneration, Qwen3VLForConditionalGeneration
 
-from onefill.errors import BadInput
+from onefill.errors import BadInput, OnefillError
 from onefill.judge.card import JudgeCard
 from onefill.judge.preprocess import ImageRecipe, cut_patches, resize_images, resize_picture
 from onefill.judge.processor import StillProcessor
 from onefill.judge.query import ANSWERS, build_messages
+from onefill.judge.vision import Grid, VisionLayouts
 
-Grid = tuple[int, int]
-"""Rows and columns of patches."""
+_ROWS_ON_CPU = 8
+"""Questions that pass the language model together on a CPU: what they need at once fits its cache,
+and rows of one length stand together and need no padding. A fifth to a third of the time less."""
 
 
 @dataclass(frozen=True)
@@ -36,21 +36,27 @@ class ImageFeatures:
     Attributes:
         tokens: (B, tokens of an image, width of the language model).
         grid: rows and columns of patches of each image.
+        deepstack: what Qwen3-VL adds behind its first language layers, one tensor of the shape
+            of ``tokens`` for each; empty for Qwen2.5-VL.
     """
 
     tokens: Tensor
     grid: Grid
+    deepstack: tuple[Tensor, ...] = ()
 
     def __len__(self) -> int:
         return self.tokens.shape[0]
 
     def select(self, indices: Sequence[int]) -> ImageFeatures:
         """The features of these images, in this order; one may come several times."""
-        return ImageFeatures(self.tokens[list(indices)], self.grid)
+        chosen = list(indices)
+        return ImageFeatures(
+            self.tokens[chosen], self.grid, tuple(level[chosen] for level in self.deepstack)
+        )
 
     def tile(self, times: int) -> ImageFeatures:
         """The whole batch ``times`` times over, for asking as many questions of every pair."""
-        return ImageFeatures(self.tokens.repeat(times, 1, 1), self.grid)
+        return self.select(list(range(len(self))) * times)
 
     @classmethod
     def join(cls, parts: Sequence[ImageFeatures]) -> ImageFeatures:
@@ -62,28 +68,12 @@ class ImageFeatures:
         grids = {part.grid for part in parts}
         if len(grids) != 1:
             raise ValueError(f"features of {len(grids)} grids in one batch; group them by grid")
-        return cls(torch.cat([part.tokens for part in parts]), grids.pop())
-
-
-class PatchProjection(nn.Conv3d):
-    """A Conv3d whose kernel covers its whole input, computed as the matrix product it is.
-
-    The patch embedding of Qwen2.5-VL is one; same parameters, same values, a quarter of the
-    vision tower's time less with gradient.
-    """
-
-    def forward(self, input: Tensor) -> Tensor:
-        """(N, in, t, p, p) to (N, out, 1, 1, 1)."""
-        flat = linear(input.flatten(1), self.weight.flatten(1), self.bias)
-        return flat.view(*flat.shape, 1, 1, 1)
-
-    @classmethod
-    def in_place_of(cls, conv: nn.Conv3d) -> PatchProjection:
-        """The same convolution, sharing its parameters."""
-        kernel = cast(tuple[int, int, int], conv.kernel_size)
-        projection = cls(conv.in_channels, conv.out_channels, kernel, kernel, device="meta")
-        projection.weight, projection.bias = conv.weight, conv.bias
-        return projection
+        levels = zip(*(part.deepstack for part in parts), strict=True)
+        return cls(
+            torch.cat([part.tokens for part in parts]),
+            grids.pop(),
+            tuple(torch.cat(level) for level in levels),
+        )
 
 
 class Judge:
@@ -99,7 +89,7 @@ class Judge:
 
     def __init__(
         self,
-        model: Qwen2_5_VLForConditionalGeneration,
+        model: Qwen2_5_VLForConditionalGeneration | Qwen3VLForConditionalGeneration,
         processor: StillProcessor,
         card: JudgeCard | None = None,
     ) -> None:
@@ -116,10 +106,9 @@ class Judge:
         self.sees = card.sees if card else ()
         self._answers = [_answer_token(processor, answer) for answer in ANSWERS]
         self._text_around_images = lru_cache(maxsize=4096)(self._tokenise)
-        self._text_around_images("")
-        self._positions: dict[tuple[int, ...], Tensor] = {}
-        embedding = model.model.visual.patch_embed
-        embedding.proj = PatchProjection.in_place_of(embedding.proj)
+        self._tokens_between = len(self._text_around_images("")[1])
+        self._positions = lru_cache(maxsize=256)(self._positions_of_layout)
+        self._layouts = VisionLayouts(model.model.visual)
 
     @property
     def device(self) -> torch.device:
@@ -151,11 +140,22 @@ class Judge:
         return self._encode_levels(levels.to(self.device))
 
     def _encode_levels(self, levels: Tensor) -> ImageFeatures:
+        if not torch.isfinite(levels).all():
+            raise OnefillError("judge: an image holds values that are no numbers (NaN or infinity)")
         patches, grid = cut_patches(levels, self.recipe)
         images = levels.shape[0]
-        grids = torch.tensor([[1, *grid]], device=self.device).expand(images, 3)
-        tokens = self.model.model.visual(patches, grid_thw=grids).pooler_output
-        return ImageFeatures(tokens.view(images, -1, tokens.shape[-1]), grid)
+        seen = self.model.model.visual(
+            patches,
+            grid_thw=torch.tensor([[1, *grid]] * images),
+            **self._layouts.tables(images, grid, self.device),
+        )
+        by_image = (images, -1, seen.pooler_output.shape[-1])
+        deepstack = getattr(seen, "deepstack_features", None) or ()
+        return ImageFeatures(
+            seen.pooler_output.view(by_image),
+            grid,
+            tuple(level.view(by_image) for level in deepstack),
+        )
 
     def logits_from_features(
         self, first: ImageFeatures, second: ImageFeatures, queries: Sequence[str]
@@ -172,6 +172,7 @@ class Judge:
 
         Raises:
             BadInput: a query is longer than the judge can read.
+            OnefillError: an answer is no number.
         """
         if not len(first) == len(second) == len(queries):
             raise ValueError(f"{len(first)} and {len(second)} images, {len(queries)} queries")
@@ -182,8 +183,29 @@ class Judge:
             before, between, after = self._text_around_images(query)
             images = ([image_token] * size for size in sizes)
             rows.append([*before, *next(images), *between, *next(images), *after])
+        self._check_length(max(len(row) for row in rows))
+        at_once = _ROWS_ON_CPU if self.device.type == "cpu" else len(rows)
+        order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
+        answers = []
+        for start in range(0, len(rows), at_once):
+            some = order[start : start + at_once]
+            answers.append(
+                self._answer(first.select(some), second.select(some), [rows[i] for i in some])
+            )
+        places = torch.tensor(order, device=answers[0].device).argsort()
+        logits = torch.cat(answers)[places]
+        if not torch.isfinite(logits).all():
+            raise OnefillError(
+                "judge: an answer is no number (NaN or infinity); its weights are damaged, or "
+                "overflow in this dtype: try --dtype float32"
+            )
+        return logits
+
+    def _answer(
+        self, first: ImageFeatures, second: ImageFeatures, rows: Sequence[list[int]]
+    ) -> Tensor:
+        """Answers (B,) to B rows of token ids with places for the two images' tokens."""
         longest = max(len(row) for row in rows)
-        self._check_length(longest)
         # Padding stands on the left: the answer is read at the last position of every row.
         pads = [longest - len(row) for row in rows]
         pad_token = self.processor.tokenizer.pad_token_id
@@ -191,23 +213,39 @@ class Judge:
             [[pad_token] * pad + row for pad, row in zip(pads, rows, strict=True)],
             device=self.device,
         )
+        is_image = ids == self.model.config.image_token_id
         positions = ids.new_zeros(3, *ids.shape)
         for index, (pad, row) in enumerate(zip(pads, rows, strict=True)):
-            positions[:, index, pad:] = self._positions_of(row, first.grid, second.grid)
+            place = row.index(self.model.config.image_token_id)
+            positions[:, index, pad:] = self._positions(len(row), place, first.grid, second.grid)
         attended = None
         if any(pads):
             attended = torch.arange(longest, device=self.device) >= ids.new_tensor(pads)[:, None]
         embeddings = self.model.get_input_embeddings()(ids)
-        seen = torch.cat([first.tokens, second.tokens], dim=1).to(embeddings.dtype)
-        embeddings = embeddings.masked_scatter((ids == image_token).unsqueeze(-1), seen)
+        seen = torch.cat([first.tokens, second.tokens], dim=1).to(embeddings)
+        embeddings = embeddings.masked_scatter(is_image.unsqueeze(-1), seen)
+        deepstack = {}
+        if first.deepstack:
+            levels = zip(first.deepstack, second.deepstack, strict=True)
+            deepstack = {
+                "visual_pos_masks": is_image,
+                "deepstack_visual_embeds": [
+                    torch.cat(both, dim=1).flatten(0, 1) for both in levels
+                ],
+            }
         hidden = self.model.model.language_model(
             inputs_embeds=embeddings,
             attention_mask=attended,
             position_ids=positions,
             use_cache=False,
+            **deepstack,
         ).last_hidden_state[:, -1]
-        yes, no = self.model.lm_head.weight[self._answers].float()
-        return hidden.float() @ (yes - no)
+        head = self.model.lm_head
+        if head.weight.is_meta:  # kept on the disk or in main memory: its hook brings it
+            yes, no = head(hidden)[:, self._answers].float().unbind(dim=1)
+            return yes - no
+        yes, no = head.weight[self._answers].float()
+        return hidden.float() @ (yes - no).to(hidden.device)
 
     def logits(self, first: Tensor, second: Tensor, queries: Sequence[str]) -> Tensor:
         """Ask about pairs of images.
@@ -248,18 +286,26 @@ class Judge:
         first, second = places
         return ids[:first], ids[first + 1 : second], ids[second + 1 :]
 
-    def _positions_of(self, row: list[int], first: Grid, second: Grid) -> Tensor:
-        """Rotary positions (3, length) over time, height and width; one layout is made once."""
-        image_token = self.model.config.image_token_id
-        layout = (len(row), row.index(image_token), *first, *second)
-        if layout not in self._positions:
-            ids = torch.tensor([row], device=self.device)
-            grids = ids.new_tensor([[1, *first], [1, *second]])
-            positions, _ = self.model.model.get_rope_index(
-                ids, mm_token_type_ids=(ids == image_token).int(), image_grid_thw=grids
-            )
-            self._positions[layout] = positions[:, 0]
-        return self._positions[layout]
+    def _positions_of_layout(self, length: int, place: int, first: Grid, second: Grid) -> Tensor:
+        """Rotary positions (3, length) over time, height and width of one kind of row.
+
+        Args:
+            length: tokens of the row.
+            place: index of the first token of image 1.
+            first: rows and columns of patches of image 1.
+            second: and of image 2.
+        """
+        merged = self.recipe.merge_size**2
+        ends = [place + first[0] * first[1] // merged]
+        ends.append(ends[0] + self._tokens_between + second[0] * second[1] // merged)
+        kinds = torch.zeros(1, length, dtype=torch.int)
+        kinds[0, place : ends[0]] = kinds[0, ends[0] + self._tokens_between : ends[1]] = 1
+        positions, _ = self.model.model.get_rope_index(
+            torch.zeros(1, length, dtype=torch.long),
+            mm_token_type_ids=kinds,
+            image_grid_thw=torch.tensor([[1, *first], [1, *second]]),
+        )
+        return positions[:, 0].to(self.device)
 
     def _check_length(self, length: int) -> None:
         limit = self.model.config.text_config.max_position_embeddings
