@@ -74,11 +74,15 @@ class SampleSource:
             BadInput: the picture or its mask cannot be used.
             OnefillError: the task drew no proper mask.
         """
+        row = self.row(task, index)
+        return _make(row, self._tasks[task], size, self._rng(task, _SAMPLE, index))
+
+    def row(self, task: str, index: int) -> Row:
+        """What the sample number ``index`` of ``task`` is made from."""
         rows = self._rows[task]
         epoch, place = divmod(index, len(rows))
         order = self._rng(task, _ORDER, epoch).permutation(len(rows))
-        row = rows[int(order[place])]
-        return _make(row, self._tasks[task], size, self._rng(task, _SAMPLE, index))
+        return rows[int(order[place])]
 
     def batch(self, task: str, start: int, count: int, size: int) -> list[Sample]:
         """The samples ``start`` to ``start + count`` of ``task``."""
@@ -119,9 +123,8 @@ def open_source(path: Path, tasks: Sequence[Task], seed: int, part: Part = "all"
         BadInput: the path is neither folder nor jsonl, a row is malformed or names a file that
             is no picture, or a task has no sample.
     """
-    rows = _read(path)
-    check_files(rows)
-    kept = rows if part == "all" else _side(rows, held_out=part == "heldout")
+    rows = read_data(path)
+    kept = rows_of_part(rows, part)
     by_task: dict[str, list[Row]] = {}
     for task in tasks:
         by_task[task.name] = serving = _serving(kept, task)
@@ -140,7 +143,13 @@ def open_source(path: Path, tasks: Sequence[Task], seed: int, part: Part = "all"
     return SampleSource(by_task, {task.name: task for task in tasks}, seed, borrowing)
 
 
-def _read(path: Path) -> list[Row]:
+def read_data(path: Path) -> list[Row]:
+    """Every row of what the user gave as ``--data``; its pictures are looked at, not decoded.
+
+    Raises:
+        BadInput: the path is neither folder nor jsonl, a row is malformed or names a file that
+            is no picture, or there is no row.
+    """
     if path.is_dir():
         rows = read_folder(path)
     elif path.suffix == ".jsonl" and path.is_file():
@@ -151,7 +160,13 @@ def _read(path: Path) -> list[Row]:
         raise BadInput(f"--data {path}: does not exist; give a folder of pictures or a .jsonl file")
     if not rows:
         raise BadInput(f'--data {path}: no rows in it; add at least one line with an "image"')
+    check_files(rows)
     return rows
+
+
+def rows_of_part(rows: list[Row], part: Part) -> list[Row]:
+    """The rows of one side of the split by picture, see ``open_source``; or all of them."""
+    return rows if part == "all" else _side(rows, held_out=part == "heldout")
 
 
 def _meant_for(rows: list[Row], task: Task) -> list[Row]:
