@@ -121,7 +121,7 @@ class Judge:
         Args:
             images: (B, 3, H, W) in [0, 1], of any size.
         """
-        return self._encode_levels(resize_images(images.to(self.device), self.recipe))
+        return self.encode_levels(resize_images(images.to(self.device), self.recipe))
 
     def encode_picture(self, picture: Image.Image) -> ImageFeatures:
         """Look at one picture, resized by Pillow exactly as the official processor does."""
@@ -137,9 +137,17 @@ class Judge:
         if len(sizes) != 1:
             raise ValueError(f"pictures of {len(sizes)} sizes in one batch; group them by size")
         levels = torch.cat([resize_picture(picture, self.recipe) for picture in pictures])
-        return self._encode_levels(levels.to(self.device))
+        return self.encode_levels(levels.to(self.device))
 
-    def _encode_levels(self, levels: Tensor) -> ImageFeatures:
+    def encode_levels(self, levels: Tensor) -> ImageFeatures:
+        """Look at images that have been resized already.
+
+        Args:
+            levels: (B, 3, H, W), what ``resize_images`` or ``resize_picture`` returns.
+
+        Raises:
+            OnefillError: a value is not finite.
+        """
         if not torch.isfinite(levels).all():
             raise OnefillError("judge: an image holds values that are no numbers (NaN or infinity)")
         patches, grid = cut_patches(levels, self.recipe)
