@@ -28,7 +28,7 @@ class PreferencePair:
         strength: dimension to how plain the difference is, in [0, 1]; may be empty.
         scene: pairs of one scene belong on one side of a split: ``scene`` as the line gives it,
             else the source's path, else that of the first picture.
-        line: the number of the line in its file, from 1.
+        line: the number of the line in its file, from 1; 0 if it comes from no file.
         row: the line as read, keys that are not ours among it.
     """
 

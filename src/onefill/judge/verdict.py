@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from onefill.errors import OnefillError
 from onefill.judge.model import ImageFeatures, Judge
 from onefill.judge.query import build_query
 from onefill.tasks.types import Dimension, Task
@@ -86,18 +87,40 @@ def ask(
 
     Raises:
         BadInput: a dimension needs words and there are none, or they are too many.
+        OnefillError: an answer is not a number.
     """
     queries = [build_query(task, dimension, words) for dimension in dimensions]
     features = [_look(judge, image).tile(len(queries)) for image in (first, second)]
     forward, backward = both_orders(judge, features[0], features[1], queries)
-    heat = forward.new_tensor(
-        [judge.calibration.get(f"{task.name}/{d.name}", 1.0) for d in dimensions]
-    )
+    return verdicts_from_logits(judge, task, [d.name for d in dimensions], forward, backward)
+
+
+def verdicts_from_logits(
+    judge: Judge, task: Task, dims: Sequence[str], forward: Tensor, backward: Tensor
+) -> list[Verdict]:
+    """What the two orders' answers on the dimensions of one pair come to.
+
+    Args:
+        judge: who answered; its temperatures count.
+        task: the edit.
+        dims: names of the D dimensions.
+        forward: (D,) logits with the first image shown first.
+        backward: (D,) logits with the second image shown first.
+
+    Raises:
+        OnefillError: an answer is not a number.
+    """
+    if not (forward.isfinite().all() and backward.isfinite().all()):
+        raise OnefillError(
+            "the judge's answer is no number; its weights are damaged, or --dtype is too narrow "
+            "for them"
+        )
+    heat = forward.new_tensor([judge.calibration.get(f"{task.name}/{dim}", 1.0) for dim in dims])
     p_first = torch.sigmoid(swap_symmetric(forward, backward) / heat).tolist()
     gaps = torch.sigmoid(forward / heat) - torch.sigmoid(-backward / heat)
     return [
-        Verdict(task.name, dimension.name, p, gap, _winner(p))
-        for dimension, p, gap in zip(dimensions, p_first, gaps.abs().tolist(), strict=True)
+        Verdict(task.name, dim, p, gap, _winner(p))
+        for dim, p, gap in zip(dims, p_first, gaps.abs().tolist(), strict=True)
     ]
 
 
