@@ -82,9 +82,7 @@ def ask_obviously(
 
 
 @torch.no_grad()
-def ask_together(
-    judge: Judge, pairs: Sequence[Pair], queries: Sequence[str], batch: int
-) -> Tensor:
+def ask_together(judge: Judge, pairs: Sequence[Pair], queries: Sequence[str], batch: int) -> Tensor:
     """The same by the judge, ``batch`` pairs at a time; see ``ask_obviously``."""
     found = []
     for start in range(0, len(pairs), batch):

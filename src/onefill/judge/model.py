@@ -11,11 +11,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import torch
 from PIL import Image
-from torch import Tensor
-from transformers import Qwen2_5_VLForConditionalGeneration, Qwen3VLForConditionalGeneration
+from torch import Tensor, nn
+from transformers import (
+    DynamicCache,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen3VLForConditionalGeneration,
+)
 
 from onefill.errors import BadInput, OnefillError
 from onefill.judge.card import JudgeCard
@@ -23,10 +28,6 @@ from onefill.judge.preprocess import ImageRecipe, cut_patches, resize_images, re
 from onefill.judge.processor import StillProcessor
 from onefill.judge.query import ANSWERS, build_messages
 from onefill.judge.vision import Grid, VisionLayouts
-
-_ROWS_ON_CPU = 8
-"""Questions that pass the language model together on a CPU: what they need at once fits its cache,
-and rows of one length stand together and need no padding. A fifth to a third of the time less."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,8 @@ class Judge:
         self.sees = card.sees if card else ()
         self._answers = [_answer_token(processor, answer) for answer in ANSWERS]
         self._text_around_images = lru_cache(maxsize=4096)(self._tokenise)
-        self._tokens_between = len(self._text_around_images("")[1])
-        self._positions = lru_cache(maxsize=256)(self._positions_of_layout)
+        _, self._between, self._after = self._text_around_images("")
+        self._positions = lru_cache(maxsize=256)(self._positions_from_first_image)
         self._layouts = VisionLayouts(model.model.visual)
 
     @property
@@ -184,24 +185,14 @@ class Judge:
         """
         if not len(first) == len(second) == len(queries):
             raise ValueError(f"{len(first)} and {len(second)} images, {len(queries)} queries")
-        image_token = self.model.config.image_token_id
-        sizes = (first.tokens.shape[1], second.tokens.shape[1])
-        rows: list[list[int]] = []
-        for query in queries:
-            before, between, after = self._text_around_images(query)
-            images = ([image_token] * size for size in sizes)
-            rows.append([*before, *next(images), *between, *next(images), *after])
-        self._check_length(max(len(row) for row in rows))
-        at_once = _ROWS_ON_CPU if self.device.type == "cpu" else len(rows)
-        order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
-        answers = []
-        for start in range(0, len(rows), at_once):
-            some = order[start : start + at_once]
-            answers.append(
-                self._answer(first.select(some), second.select(some), [rows[i] for i in some])
-            )
-        places = torch.tensor(order, device=answers[0].device).argsort()
-        logits = torch.cat(answers)[places]
+        hidden = self._last_hidden(first, second, [self._text_around_images(q)[0] for q in queries])
+        head = self.model.lm_head
+        if head.weight.is_meta:  # kept on the disk or in main memory: its hook brings it
+            yes, no = head(hidden)[:, self._answers].float().unbind(dim=1)
+            logits = yes - no
+        else:
+            yes, no = head.weight[self._answers].to(hidden.device).float()
+            logits = hidden.float() @ (yes - no)
         if not torch.isfinite(logits).all():
             raise OnefillError(
                 "judge: an answer is no number (NaN or infinity); its weights are damaged, or "
@@ -209,51 +200,100 @@ class Judge:
             )
         return logits
 
-    def _answer(
-        self, first: ImageFeatures, second: ImageFeatures, rows: Sequence[list[int]]
+    def _last_hidden(
+        self, first: ImageFeatures, second: ImageFeatures, texts: Sequence[tuple[int, ...]]
     ) -> Tensor:
-        """Answers (B,) to B rows of token ids with places for the two images' tokens."""
-        longest = max(len(row) for row in rows)
-        # Padding stands on the left: the answer is read at the last position of every row.
-        pads = [longest - len(row) for row in rows]
+        """The language model's output (B, width) at the position of the answer.
+
+        All that stands before image 1 is the query. Rows that ask the same share it: the language
+        model is causal, so it reads each distinct query once, and the rows go on from there.
+
+        Args:
+            first: features of B images shown as image 1.
+            second: and as image 2.
+            texts: B rows of token ids that stand before image 1.
+        """
+        distinct = list(dict.fromkeys(texts))
+        asks = torch.tensor([distinct.index(text) for text in texts], device=self.device)
+        longest = max(len(text) for text in distinct)
+        lengths = torch.tensor([len(text) for text in distinct], device=self.device)
+        pads = longest - lengths
+        # Padding stands on the left, so that every row goes on at the same place.
         pad_token = self.processor.tokenizer.pad_token_id
         ids = torch.tensor(
-            [[pad_token] * pad + row for pad, row in zip(pads, rows, strict=True)],
-            device=self.device,
+            [[pad_token] * (longest - len(text)) + [*text] for text in distinct], device=self.device
         )
-        is_image = ids == self.model.config.image_token_id
-        positions = ids.new_zeros(3, *ids.shape)
-        for index, (pad, row) in enumerate(zip(pads, rows, strict=True)):
-            place = row.index(self.model.config.image_token_id)
-            positions[:, index, pad:] = self._positions(len(row), place, first.grid, second.grid)
+        embed = self.model.get_input_embeddings()
+        text_embeddings = embed(ids)
+        places = torch.arange(longest, device=self.device)
+        text_positions = (places - pads[:, None]).clamp(min=0).expand(3, -1, -1)
+        text_attended = places >= pads[:, None]
+
+        embeddings = self._embed_rest(first, second, embed)
+        rest = embeddings.shape[1]
+        self._check_length(longest + rest)
+        positions = self._positions(first.grid, second.grid)[:, None] + lengths[asks, None]
         attended = None
-        if any(pads):
-            attended = torch.arange(longest, device=self.device) >= ids.new_tensor(pads)[:, None]
-        embeddings = self.model.get_input_embeddings()(ids)
-        seen = torch.cat([first.tokens, second.tokens], dim=1).to(embeddings)
-        embeddings = embeddings.masked_scatter(is_image.unsqueeze(-1), seen)
-        deepstack = {}
-        if first.deepstack:
-            levels = zip(first.deepstack, second.deepstack, strict=True)
-            deepstack = {
-                "visual_pos_masks": is_image,
-                "deepstack_visual_embeds": [
-                    torch.cat(both, dim=1).flatten(0, 1) for both in levels
-                ],
-            }
-        hidden = self.model.model.language_model(
+        if len(set(map(len, distinct))) > 1:
+            attended = torch.cat(
+                [text_attended[asks], text_attended.new_ones(len(texts), rest)], dim=1
+            )
+        language_model = self.model.model.language_model
+        before, cache = 0, None
+        # Checkpointing computes a layer's keys anew in the backward pass, and keeps none.
+        if len(distinct) < len(texts) and not language_model.gradient_checkpointing:
+            cache = DynamicCache(config=self.model.config.text_config)
+            language_model(
+                inputs_embeds=text_embeddings,
+                attention_mask=None if attended is None else text_attended,
+                position_ids=text_positions,
+                past_key_values=cache,
+                use_cache=True,
+            )
+            cache.batch_select_indices(asks)
+        else:
+            before = longest
+            embeddings = torch.cat([text_embeddings[asks], embeddings], dim=1)
+            positions = torch.cat([text_positions[:, asks], positions], dim=2)
+        output = language_model(
             inputs_embeds=embeddings,
             attention_mask=attended,
             position_ids=positions,
-            use_cache=False,
-            **deepstack,
-        ).last_hidden_state[:, -1]
-        head = self.model.lm_head
-        if head.weight.is_meta:  # kept on the disk or in main memory: its hook brings it
-            yes, no = head(hidden)[:, self._answers].float().unbind(dim=1)
-            return yes - no
-        yes, no = head.weight[self._answers].float()
-        return hidden.float() @ (yes - no).to(hidden.device)
+            past_key_values=cache,
+            use_cache=cache is not None,
+            **self._deepstack(first, second, before),
+        )
+        return output.last_hidden_state[:, -1]
+
+    def _embed_rest(self, first: ImageFeatures, second: ImageFeatures, embed: nn.Module) -> Tensor:
+        """Image 1 and all that follows (B, length, width)."""
+        between, after = (
+            embed(torch.tensor([text], device=self.device)).expand(len(first), -1, -1)
+            for text in (self._between, self._after)
+        )
+        seen = (features.tokens.to(between) for features in (first, second))
+        return torch.cat([next(seen), between, next(seen), after], dim=1)
+
+    def _deepstack(
+        self, first: ImageFeatures, second: ImageFeatures, before: int
+    ) -> dict[str, Any]:
+        """Arguments by which Qwen3-VL's language model is given the images' further features.
+
+        Args:
+            first: features of image 1.
+            second: features of image 2.
+            before: tokens of a row that stand before image 1.
+        """
+        if not first.deepstack:
+            return {}
+        sizes = (before, first.tokens.shape[1], len(self._between), second.tokens.shape[1])
+        is_image = [False] * sizes[0] + [True] * sizes[1] + [False] * sizes[2] + [True] * sizes[3]
+        is_image += [False] * len(self._after)
+        levels = zip(first.deepstack, second.deepstack, strict=True)
+        return {
+            "visual_pos_masks": torch.tensor([is_image] * len(first), device=self.device),
+            "deepstack_visual_embeds": [torch.cat(both, dim=1).flatten(0, 1) for both in levels],
+        }
 
     def logits(self, first: Tensor, second: Tensor, queries: Sequence[str]) -> Tensor:
         """Ask about pairs of images.
@@ -278,39 +318,30 @@ class Judge:
         """
         return torch.sigmoid(self.logits(first, second, queries))
 
-    def _tokenise(self, query: str) -> tuple[list[int], list[int], list[int]]:
+    def _tokenise(self, query: str) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
         """Token ids of the conversation before, between and after the two images."""
         text = self.processor.apply_chat_template(
             build_messages(query), tokenize=False, add_generation_prompt=True
         )
-        ids = self.processor.tokenizer(text)["input_ids"]
+        ids = tuple(self.processor.tokenizer(text)["input_ids"])
         image_token = self.model.config.image_token_id
         places = [index for index, token in enumerate(ids) if token == image_token]
         if len(places) != len(build_messages("")[0]["content"]) // 2:
             raise BadInput(
                 f"chat template: it has {len(places)} places for the two images of a question; "
-                "choose a --judge of the Qwen2.5-VL family with its own chat template"
+                "choose a --judge of the Qwen-VL family with its own chat template"
             )
         first, second = places
         return ids[:first], ids[first + 1 : second], ids[second + 1 :]
 
-    def _positions_of_layout(self, length: int, place: int, first: Grid, second: Grid) -> Tensor:
-        """Rotary positions (3, length) over time, height and width of one kind of row.
-
-        Args:
-            length: tokens of the row.
-            place: index of the first token of image 1.
-            first: rows and columns of patches of image 1.
-            second: and of image 2.
-        """
+    def _positions_from_first_image(self, first: Grid, second: Grid) -> Tensor:
+        """Rotary positions (3, length) over time, height and width, counted from image 1 on."""
         merged = self.recipe.merge_size**2
-        ends = [place + first[0] * first[1] // merged]
-        ends.append(ends[0] + self._tokens_between + second[0] * second[1] // merged)
-        kinds = torch.zeros(1, length, dtype=torch.int)
-        kinds[0, place : ends[0]] = kinds[0, ends[0] + self._tokens_between : ends[1]] = 1
+        kinds = [1] * (first[0] * first[1] // merged) + [0] * len(self._between)
+        kinds += [1] * (second[0] * second[1] // merged) + [0] * len(self._after)
         positions, _ = self.model.model.get_rope_index(
-            torch.zeros(1, length, dtype=torch.long),
-            mm_token_type_ids=kinds,
+            torch.zeros(1, len(kinds), dtype=torch.long),
+            mm_token_type_ids=torch.tensor([kinds]),
             image_grid_thw=torch.tensor([[1, *first], [1, *second]]),
         )
         return positions[:, 0].to(self.device)

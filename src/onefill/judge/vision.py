@@ -92,8 +92,10 @@ class BatchedAttention(nn.Module):
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, size: int) -> Tensor:
         """(segments * size, heads, width of a head) to the same, each segment to itself."""
-        folded = (t.unflatten(0, (-1, size)).transpose(1, 2) for t in (query, key, value))
-        attended = scaled_dot_product_attention(*folded, scale=self.scaling)
+        query, key, value = (
+            packed.unflatten(0, (-1, size)).transpose(1, 2) for packed in (query, key, value)
+        )
+        attended = scaled_dot_product_attention(query, key, value, scale=self.scaling)
         return attended.transpose(1, 2).flatten(0, 1)
 
 
