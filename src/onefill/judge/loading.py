@@ -5,55 +5,72 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import torch
-from transformers import Qwen2_5_VLForConditionalGeneration
 from transformers.utils import logging
 
 from onefill.errors import BadInput
 from onefill.judge.card import read_card
+from onefill.judge.families import MODEL_CLASSES
 from onefill.judge.model import Judge
 from onefill.judge.processor import load_processor
+from onefill.judge.quantize import check_quantizer, quantization_config
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
-_MODEL_TYPE = "qwen2_5_vl"
 # Weights only as safetensors: a pickle would run whatever its author put into it.
 _HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja"]
 
 
 def load_judge(
-    model: str, *, device: str = "auto", dtype: str = "float32", offline: bool = False
+    model: str,
+    *,
+    device: str = "auto",
+    dtype: str = "float32",
+    offline: bool = False,
+    device_map: str | dict[str, Any] | None = None,
+    quantize: str | None = None,
 ) -> Judge:
     """A frozen judge, ready to be asked.
 
     Args:
-        model: a folder in the layout of Qwen2.5-VL, or a hub id such as
+        model: a folder in the layout of Qwen2.5-VL or Qwen3-VL, or a hub id such as
             "Qwen/Qwen2.5-VL-7B-Instruct".
         device: "auto" (a GPU if there is one), or a torch device such as "cpu" or "cuda:1".
         dtype: "float32", "bfloat16" or "float16", of the weights in memory.
         offline: take a hub id from the local cache only.
+        device_map: spread the weights over several devices, as in transformers: "auto", or names
+            of modules and devices; instead of ``device``.
+        quantize: one of ``onefill.judge.quantize.QUANTIZERS``.
 
     Raises:
         BadInput: there is no such judge, its files are incomplete or damaged, it is another
-            kind of model, or it was trained with another query template.
+            kind of model, it was trained with another query template, or it cannot be quantized
+            here.
     """
     where = f"--judge {model}"
     target = pick_device(device)
     if dtype not in DTYPES:
         raise BadInput(f"dtype {dtype}: unknown; choose from {', '.join(DTYPES)}")
+    placed: dict[str, Any] = {"device_map": device_map} if device_map is not None else {}
+    if quantize is not None:
+        check_quantizer(quantize, target)
+        placed = {"device_map": device_map or {"": target}}
+        placed["quantization_config"] = quantization_config(quantize, DTYPES[dtype])
     folder = _find_folder(model, where, offline)
-    _check_model_type(folder, where)
+    model_class = MODEL_CLASSES[_model_type(folder, where)]
     card = read_card(folder)
     logging.disable_progress_bar()
     try:
-        network, report = Qwen2_5_VLForConditionalGeneration.from_pretrained(
+        network, report = model_class.from_pretrained(
             folder,
             dtype=DTYPES[dtype],
             local_files_only=True,
             use_safetensors=True,
             output_loading_info=True,
+            **placed,
         )
         judge = Judge(network, load_processor(folder), card)
     except MemoryError:
@@ -69,7 +86,9 @@ def load_judge(
         raise BadInput(
             f"{where}: {len(missing)} weights are missing ({missing[0]}, …); copy the folder again"
         )
-    network.requires_grad_(False).eval().to(target)
+    network.requires_grad_(False).eval()
+    if not placed:
+        network.to(target)
     return judge
 
 
@@ -110,7 +129,7 @@ def _find_folder(model: str, where: str, offline: bool) -> Path:
         ) from error
 
 
-def _check_model_type(folder: Path, where: str) -> None:
+def _model_type(folder: Path, where: str) -> str:
     path = folder / "config.json"
     try:
         kind = json.loads(path.read_text(encoding="utf-8")).get("model_type")
@@ -120,10 +139,10 @@ def _check_model_type(folder: Path, where: str) -> None:
         ) from error
     except (OSError, ValueError, AttributeError) as error:
         raise BadInput(f"{where}: {path} cannot be read; copy the folder again") from error
-    if kind != _MODEL_TYPE:
-        raise BadInput(
-            f"{where}: a model of type {kind}, not {_MODEL_TYPE}; name a Qwen2.5-VL judge"
-        )
+    if kind not in MODEL_CLASSES:
+        known = " or ".join(MODEL_CLASSES)
+        raise BadInput(f"{where}: a model of type {kind}, not {known}; name a judge of these")
+    return str(kind)
 
 
 def _first_line(error: Exception) -> str:

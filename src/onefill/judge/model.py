@@ -121,7 +121,12 @@ class Judge:
 
         Args:
             images: (B, 3, H, W) in [0, 1], of any size.
+
+        Raises:
+            OnefillError: a value is no number; rounding would make a white pixel of infinity.
         """
+        if not torch.isfinite(images).all():
+            raise OnefillError("judge: an image holds values that are no numbers (NaN or infinity)")
         return self.encode_levels(resize_images(images.to(self.device), self.recipe))
 
     def encode_picture(self, picture: Image.Image) -> ImageFeatures:
@@ -145,12 +150,7 @@ class Judge:
 
         Args:
             levels: (B, 3, H, W), what ``resize_images`` or ``resize_picture`` returns.
-
-        Raises:
-            OnefillError: a value is not finite.
         """
-        if not torch.isfinite(levels).all():
-            raise OnefillError("judge: an image holds values that are no numbers (NaN or infinity)")
         patches, grid = cut_patches(levels, self.recipe)
         images = levels.shape[0]
         seen = self.model.model.visual(
