@@ -79,9 +79,8 @@ def load_judge(
         raise BadInput(f"{where}: {error}") from error
     # Damaged files surface as OSError, ValueError, KeyError, SafetensorError and more.
     except Exception as error:
-        raise BadInput(
-            f"{where}: cannot be loaded ({_first_line(error)}); copy it again"
-        ) from error
+        hint = "copy it again" if quantize is None else f"try without --quantize {quantize}"
+        raise BadInput(f"{where}: cannot be loaded ({_first_line(error)}); {hint}") from error
     if missing := sorted(report["missing_keys"]):
         raise BadInput(
             f"{where}: {len(missing)} weights are missing ({missing[0]}, …); copy the folder again"

@@ -9,11 +9,11 @@ import torch
 
 from onefill.errors import BadInput
 
-QUANTIZERS = ("bnb-8bit", "bnb-4bit", "torchao-int8", "torchao-int4")
-"""What ``--quantize`` takes: a package and what it makes of the linear layers' weights."""
+_PACKAGES = {"bnb-8bit": "bitsandbytes", "bnb-4bit": "bitsandbytes", "torchao-int8": "torchao"}
+_DEVICES = {"bnb-8bit": ("cpu", "cuda"), "bnb-4bit": ("cuda",), "torchao-int8": ("cpu", "cuda")}
 
-_PACKAGES = {"bnb": "bitsandbytes", "torchao": "torchao"}
-_ONLY_ON_CUDA = ("bnb-8bit", "bnb-4bit", "torchao-int4")
+QUANTIZERS = tuple(_PACKAGES)
+"""What ``--quantize`` takes: a package and what it makes of the linear layers' weights."""
 
 
 def check_quantizer(name: str, device: torch.device, *, training: bool = False) -> None:
@@ -35,12 +35,15 @@ def check_quantizer(name: str, device: torch.device, *, training: bool = False) 
         raise BadInput(
             f"{where}: a judge in so few bits can be asked and not trained; leave --quantize out"
         )
-    if name in _ONLY_ON_CUDA and device.type != "cuda":
+    devices = _DEVICES[name]
+    if device.type not in devices:
+        on_this = [other for other, known in _DEVICES.items() if device.type in known]
+        instead = f"--quantize {on_this[-1]}, or " if on_this else ""
         raise BadInput(
-            f"{where}: works on an NVIDIA GPU only, and this judge is to run on {device.type}; "
-            "try --quantize torchao-int8, or --dtype bfloat16"
+            f"{where}: works on {' or '.join(devices)}, and this judge is to run on {device.type}; "
+            f"try {instead}--dtype bfloat16"
         )
-    package = _PACKAGES[name.partition("-")[0]]
+    package = _PACKAGES[name]
     if find_spec(package) is None:
         raise BadInput(f"{where}: needs the package {package}; `pip install {package}`")
 
@@ -62,7 +65,6 @@ def quantization_config(name: str, dtype: torch.dtype) -> Any:
         return BitsAndBytesConfig(
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
         )
-    from torchao.quantization import Int4WeightOnlyConfig, Int8WeightOnlyConfig
+    from torchao.quantization import Int8WeightOnlyConfig
 
-    chosen = Int8WeightOnlyConfig() if name == "torchao-int8" else Int4WeightOnlyConfig()
-    return TorchAoConfig(quant_type=chosen)
+    return TorchAoConfig(quant_type=Int8WeightOnlyConfig())
