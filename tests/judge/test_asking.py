@@ -163,15 +163,14 @@ def test_bad_pairs_are_handed_over_and_all_others_answered(
     assert reported[11].startswith("line 11: ") and "shorten" in reported[11]
 
 
-def test_an_answer_that_is_no_number_is_an_error(
+def test_an_answer_that_is_no_number_is_an_error_and_no_bad_pair(
     judge: Judge,
     pairs: list[PreferencePair],
     registry: TaskRegistry,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(
-        Judge, "logits_from_features", lambda self, a, b, q: torch.full((len(q),), torch.nan)
-    )
+    head = judge.model.lm_head.weight
+    monkeypatch.setattr(head, "data", torch.full_like(head, torch.nan))
     with pytest.raises(OnefillError, match="no number") as caught:
         list(ask_pairs(judge, pairs, registry, on_bad=lambda pair, error: None))
     assert not isinstance(caught.value, BadInput)

@@ -7,7 +7,6 @@ dimensions and both orders of a window are then asked in one batch for each layo
 
 from __future__ import annotations
 
-import math
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from onefill.errors import BadInput, OnefillError
+from onefill.errors import BadInput
 from onefill.images import read_image, read_mask
 from onefill.judge.model import ImageFeatures, Judge
 from onefill.judge.pair import PreferencePair
@@ -249,7 +248,7 @@ def _ask_window(
         if not isinstance(answer, BadInput):
             for index, dim in enumerate(pair.dims):
                 both = (logits[place, index, swapped] for swapped in (False, True))
-                answer.append(PairLogits(pair, dim, *(_number(value, pair) for value in both)))
+                answer.append(PairLogits(pair, dim, *both))
     return answers
 
 
@@ -282,12 +281,3 @@ def _ask_together(
         for question, answer in zip(group, answers, strict=True):
             logits[question.place, question.dim, question.swapped] = answer
     return logits
-
-
-def _number(value: float, pair: PreferencePair) -> float:
-    if math.isfinite(value):
-        return value
-    raise OnefillError(
-        f"{pair.first}, {pair.second}: the judge answered {value}, which is no number; "
-        "its weights are damaged, or --dtype is too narrow for them"
-    )

@@ -62,6 +62,23 @@ def find_faults(path: Path, registry: TaskRegistry) -> Iterator[tuple[int, str]]
         yield 1, _NO_PAIR
 
 
+def examine_pairs(
+    path: Path, registry: TaskRegistry
+) -> Iterator[tuple[int, PreferencePair | list[str]]]:
+    """Every line as its pair, or as the list of its faults.
+
+    Raises:
+        BadInput: the file cannot be read at all, or holds no line.
+    """
+    reader = _Reader(path, registry)
+    line = 0
+    for line, text in _lines(path):
+        row, faults = reader.examine(text)
+        yield line, faults or reader.build(line, row)
+    if not line:
+        raise BadInput(f"{path}: {_NO_PAIR}")
+
+
 _NO_PAIR = (
     'holds no pair; write one a line, as {"first": "a.png", "second": "b.png", "task": "fill"}'
 )
@@ -92,7 +109,7 @@ class _Reader:
     def examine(self, text: bytes) -> tuple[Mapping[str, Any], list[str]]:
         """The row of a line, and what is wrong with it."""
         try:
-            row = json.loads(text.decode("utf-8"))
+            row = json.loads(text.decode("utf-8"), parse_constant=_refuse_constant)
         except UnicodeDecodeError:
             return {}, ["not UTF-8 text; save the file as UTF-8"]
         except (ValueError, RecursionError) as error:
@@ -226,6 +243,10 @@ def _fault_of_strength(value: Any) -> str | None:
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1:
         return None
     return f"a strength is a number from 0 to 1, not {_short(value)}"
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
 
 
 def _short(value: Any) -> str:

@@ -14,7 +14,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from onefill.errors import OnefillError
 from onefill.judge.model import ImageFeatures, Judge
 from onefill.judge.query import build_query
 from onefill.tasks.types import Dimension, Task
@@ -106,15 +105,7 @@ def verdicts_from_logits(
         dims: names of the D dimensions.
         forward: (D,) logits with the first image shown first.
         backward: (D,) logits with the second image shown first.
-
-    Raises:
-        OnefillError: an answer is not a number.
     """
-    if not (forward.isfinite().all() and backward.isfinite().all()):
-        raise OnefillError(
-            "the judge's answer is no number; its weights are damaged, or --dtype is too narrow "
-            "for them"
-        )
     heat = forward.new_tensor([judge.calibration.get(f"{task.name}/{dim}", 1.0) for dim in dims])
     p_first = torch.sigmoid(swap_symmetric(forward, backward) / heat).tolist()
     gaps = torch.sigmoid(forward / heat) - torch.sigmoid(-backward / heat)
