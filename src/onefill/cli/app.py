@@ -25,6 +25,7 @@ COMMANDS = {
     "train": "Teach the policy to please the judge, and measure what it learned.",
     "edit": "Paint inside a mask of a photograph; every other pixel stays.",
     "judge": "Say which of two pictures is better, and how sure that is.",
+    "pairs": "Make preference pairs without people, check them, or import somebody else's.",
     "tasks": "List the tasks, or draw example masks of one.",
     "models": "List the embedded models, what they know and how they were made.",
     "pocket": "Make the embedded models from scratch, and measure them.",

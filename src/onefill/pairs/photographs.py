@@ -53,6 +53,13 @@ class Photographs:
         self._root = root
         self._fonts = fonts
 
+    def fingerprint(self) -> str:
+        """A short hash of what the rows say, file names included and file contents not."""
+        told = [
+            (row.image.name, row.mask and row.mask.name, row.words, row.task) for row in self._rows
+        ]
+        return f"{zlib.crc32(repr(told).encode()):08x}"
+
     def why_not(self, task: Task, dimension: str) -> str | None:
         """Why these pictures have no subject for a dimension of a task; None if they have."""
         if dimension == REMOVAL and len({row.image for row in self._rows}) < 2:
@@ -196,12 +203,6 @@ def open_photographs(path: Path, part: Part, size: int, fonts: Fonts | None) -> 
             f"--data {path}: too few pictures for --part {part}; add some, or leave --part out"
         )
     return Photographs(rows, path if path.is_dir() else path.parent, size, fonts)
-
-
-def fingerprint(rows: Sequence[Row]) -> str:
-    """A short hash of what the rows say, file names included and file contents not."""
-    told = repr([(row.image.name, row.mask and row.mask.name, row.words, row.task) for row in rows])
-    return f"{zlib.crc32(told.encode()):08x}"
 
 
 def _plain(words: str | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +23,7 @@ from onefill.tasks.types import Mask, Task
 
 _FILL, _EXTEND, _TEXT = "fill", "extend", "text"
 _COVERED = 0.6
-_TRIES = 20
+_TRIES = 60
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,10 @@ class EmbeddedScenes:
         self._words = sorted(
             {scene.word for scene in self._scenes[_TEXT] if fonts.able(scene.word)}
         )
+
+    def fingerprint(self) -> str:
+        """A short hash of the words that can be written; the scenes are always the same."""
+        return f"{zlib.crc32(repr(self._words).encode()):08x}"
 
     def why_not(self, task: Task, dimension: str) -> str | None:
         """Why there is no subject for a dimension of a task; None if there is."""
@@ -148,15 +153,19 @@ class EmbeddedScenes:
 
     def _masked_anew(self, task: Task, rng: np.random.Generator) -> Subject:
         """A scene with an object, and a region the task draws that holds most of the object."""
+        best = -1.0
         for _ in range(_TRIES):
-            scene = self._draw("removal", rng)
-            mask = task.draw_mask(Image.fromarray(to_bytes(scene.shown)), rng)
-            matte = scene.layer[..., 3]
-            if float(matte[mask].sum()) >= _COVERED * float(matte.sum()):
+            drawn = self._draw("removal", rng)
+            region = task.draw_mask(Image.fromarray(to_bytes(drawn.shown)), rng)
+            matte = drawn.layer[..., 3]
+            covered = float(matte[region].sum()) / float(matte.sum())
+            if covered > best:
+                best, scene, mask = covered, drawn, region
+            if best >= _COVERED:
                 break
         words = vocabulary.with_article(scene.word)
-        clean, region = scene.shown, mask[..., None]
-        background = np.where(region, scene.truth_shown, clean).astype(np.float32)
+        clean = scene.shown
+        background = np.where(mask[..., None], scene.truth_shown, clean).astype(np.float32)
         return Subject(task, words, scene.name, clean, mask, grey_out(clean, mask), background)
 
     def _written(self, task: Task, rng: np.random.Generator) -> Subject:

@@ -88,6 +88,10 @@ class WholeRegion(Canvas):
 class Material(Protocol):
     """Where subjects come from."""
 
+    def fingerprint(self) -> str:
+        """Short text that is another one for other material."""
+        ...
+
     def why_not(self, task: Task, dimension: str) -> str | None:
         """Why this material has no subject for a dimension of a task; None if it has."""
         ...
