@@ -2,8 +2,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
@@ -16,6 +19,10 @@ Draw = Callable[..., Image.Image]
 
 POCKET = Qwen2VLImageProcessorPil(patch_size=8, min_pixels=4096, max_pixels=4096)
 FULL_SIZE = Qwen2VLImageProcessorPil()  # the 7B model's numbers: patches of 14
+LIMITED = Qwen2VLImageProcessorPil(max_pixels=28 * 28 * 20)  # photographs are shrunk
+QWEN3 = Qwen2VLImageProcessorPil(
+    patch_size=16, image_mean=[0.5] * 3, image_std=[0.5] * 3, min_pixels=4096, max_pixels=65536
+)
 
 
 def official(
@@ -38,10 +45,15 @@ def test_without_a_resize_the_patches_are_the_official_ones(
     assert [[1, *grid]] * 3 == expected["image_grid_thw"].tolist()
 
 
-@pytest.mark.parametrize("processor", [POCKET, FULL_SIZE])
+@pytest.mark.parametrize("processor", [POCKET, FULL_SIZE, LIMITED, QWEN3])
 @pytest.mark.parametrize(
     ("width", "height"),
-    [(128, 128), (100, 37), (37, 100), (333, 200), (40, 50), (17, 91), (64, 63), (64, 128)],
+    [
+        *[(128, 128), (64, 63), (64, 128), (40, 50)],
+        *[(100, 37), (37, 100), (17, 91), (91, 17)],  # odd, lying and standing, enlarged
+        *[(333, 200), (200, 333), (641, 479), (479, 641)],  # shrunk
+        *[(601, 9), (9, 601), (5, 3), (1, 1)],  # slivers and specks
+    ],
 )
 def test_resized_patches_differ_by_one_grey_level_in_one_value_of_a_hundred(
     picture: Draw, processor: Qwen2VLImageProcessorPil, width: int, height: int
@@ -59,6 +71,40 @@ def test_resized_patches_differ_by_one_grey_level_in_one_value_of_a_hundred(
 
     exact, _ = cut_patches(resize_picture(drawn, recipe), recipe)
     assert torch.equal(exact, expected["pixel_values"])
+
+
+@pytest.mark.parametrize("processor", [POCKET, LIMITED, QWEN3])
+def test_a_batch_is_cut_in_the_official_order(
+    picture: Draw, processor: Qwen2VLImageProcessorPil
+) -> None:
+    pictures = [picture(seed, 150, 90) for seed in range(4)]
+    expected = official(processor, *pictures)["pixel_values"]
+    recipe = ImageRecipe.of(processor)
+    exact, _ = cut_patches(torch.cat([resize_picture(p, recipe) for p in pictures]), recipe)
+    assert torch.equal(exact, expected)
+    ours, _ = cut_patches(resize_images(to_tensor(*pictures), recipe), recipe)
+    assert ((ours - expected).abs() > 1e-6).float().mean() < 0.01
+
+
+@given(
+    width=st.integers(1, 220),
+    height=st.integers(1, 220),
+    processor=st.sampled_from([POCKET, LIMITED, QWEN3]),
+)
+@settings(max_examples=30)
+def test_any_size_is_seen_as_officially(
+    width: int, height: int, processor: Qwen2VLImageProcessorPil
+) -> None:
+    assume(max(width, height) / min(width, height) < 200)
+    noise = np.random.default_rng(width * 1000 + height).integers(0, 256, (height, width, 3))
+    drawn = Image.fromarray(noise.astype(np.uint8))
+    expected = official(processor, drawn)
+    recipe = ImageRecipe.of(processor)
+    patches, grid = cut_patches(resize_images(to_tensor(drawn), recipe), recipe)
+    assert [[1, *grid]] == expected["image_grid_thw"].tolist()
+    off = (patches - expected["pixel_values"]).abs() * 255 * max(recipe.std)
+    assert off.max() < 2.1  # two levels, where both passes rounded the other way
+    assert (off > 0.5).float().mean() < 0.01
 
 
 @pytest.mark.parametrize("size", [(64, 64), (96, 80)])
