@@ -84,7 +84,7 @@ def test_a_fault_shows_as_much_in_a_large_picture(kind):
     if kind in damage.BORDER_STRUCTURE:  # these are of a picture that was extended
         mask = ~mask
     change = {}
-    for times in (1, 4):
+    for times in (1, 3):
         side = 64 * times
         picture = np.asarray(
             Image.fromarray((small * 255).astype(np.uint8)).resize((side, side)), np.float32
@@ -92,7 +92,7 @@ def test_a_fault_shows_as_much_in_a_large_picture(kind):
         picture = picture / 255
         region = mask.repeat(times, 0).repeat(times, 1)
         canvas = WholeRegion(picture, picture, region)
-        drawn = [kind(canvas, 0.7, np.random.default_rng(seed)) for seed in range(4)]
+        drawn = [kind(canvas, 0.7, np.random.default_rng(seed)) for seed in range(3)]
         change[times] = np.mean([np.abs(shrunk(d) - shrunk(picture)).mean() for d in drawn])
     fine = kind in (damage.noise, damage.grain_region, damage.compression)
-    assert (0.2 if fine else 0.6) < change[4] / change[1] < 1.6
+    assert (0.2 if fine else 0.6) < change[3] / change[1] < 1.6

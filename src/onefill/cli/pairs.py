@@ -155,6 +155,11 @@ def make(
     for name, flag in strange.items():
         if ctx.get_parameter_source(name).name == "COMMANDLINE":  # type: ignore[union-attr]
             raise BadInput(f"{flag}: has no meaning with --from {source}; leave it out")
+    if unlabelled:
+        for name in ("judge_name", "margin"):
+            if ctx.get_parameter_source(name).name == "COMMANDLINE":  # type: ignore[union-attr]
+                flag = _ONLY_POLICY[name]
+                raise BadInput(f"{flag}: has no meaning with --unlabelled; leave one out")
     if size is not None and data is None:
         raise BadInput(f"--size {size}: the embedded scenes have one size; leave it out")
     registry = console.open_registry()

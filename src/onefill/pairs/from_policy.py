@@ -12,6 +12,7 @@ import numpy as np
 
 from onefill.data.sample import Sample
 from onefill.data.source import SampleSource
+from onefill.errors import OnefillError
 from onefill.pairs.candidates import Recipe, draw_recipes, paint
 from onefill.pairs.labels import Labelled, all_pairs, label
 from onefill.pairs.output import PairsFolder, Written
@@ -24,6 +25,8 @@ Labeller = Callable[[Sequence[Picture], Sample, Task], list[Labelled]]
 """(candidates, the sample they were painted on, its task) to pairs."""
 
 _PLACES = ("first", "second")
+_IN_VAIN = 50
+"""Edits in a row without a pair, after which the judge is taken to be unsure of everything."""
 
 
 @dataclass(frozen=True)
@@ -91,12 +94,12 @@ def make_candidate_pairs(
 
     Raises:
         BadInput: a picture cannot be used, or a prompt is too long.
-        OnefillError: writing failed.
+        OnefillError: the judge is sure of nothing, or writing failed.
     """
     names = list(tasks)
     shares = np.array([weights[name] for name in names])
     cursor = dict.fromkeys(names, 0)
-    done, chunk = written.pairs, 0
+    done, chunk, in_vain = written.pairs, 0, 0
     while done < plan.count:
         rng = np.random.default_rng([plan.seed, chunk])
         task = tasks[str(rng.choice(names, p=shares / shares.sum()))]
@@ -125,6 +128,12 @@ def make_candidate_pairs(
                 folder.append(save(pairs, flips))
                 done += len(pairs)
             on_pairs(len(pairs))
+            in_vain = 0 if pairs else in_vain + 1
+            if in_vain == _IN_VAIN:
+                raise OnefillError(
+                    f"the judge was unsure of all results of {_IN_VAIN} edits in a row; "
+                    "lower --margin, or give more --candidates"
+                )
 
 
 def _write(
