@@ -4,9 +4,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from onefill.judge.accuracy import wilson
 from onefill.pocket.classifier import VIEW, view
 from onefill.pocket.score import surrounding_colour
-from onefill.rl.evaluate import wilson
 
 
 @given(st.integers(1, 400), st.data())

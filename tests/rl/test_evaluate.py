@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from onefill.interrupt import Interrupted
 from onefill.rl.evaluate import win_rate
-from onefill.rl.interrupt import Interrupted
 from onefill.rl.loop import take_step
 
 from .conftest import shake

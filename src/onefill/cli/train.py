@@ -247,8 +247,8 @@ def _train(
     settings: RunConfig, ingredients: Ingredients, folder: RunFolder, *, resume: bool
 ) -> dict[str, Any]:
     from onefill.allocator import keep_freed_memory
+    from onefill.interrupt import Interrupted, listen_for_stop
     from onefill.rl.display import open_display
-    from onefill.rl.interrupt import Interrupted, listen_for_stop
     from onefill.rl.loop import train
     from onefill.rl.training import open_training
 

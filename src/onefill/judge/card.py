@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from onefill.errors import BadInput
-from onefill.judge.query import TEMPLATE_VERSION
+from onefill.judge.query import TEMPLATE, TEMPLATE_VERSION
 
 CARD_NAME = "onefill_judge.json"
 
@@ -43,6 +43,7 @@ def read_card(folder: Path) -> JudgeCard:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         version = document["template_version"]
+        template = document.get("template", TEMPLATE)
         temperatures = {
             name: _temperature(entry) for name, entry in document.get("dimensions", {}).items()
         }
@@ -58,6 +59,12 @@ def read_card(folder: Path) -> JudgeCard:
             f"{folder}: this judge was trained with query template {version}, and is asked here "
             f"with template {TEMPLATE_VERSION}: its answers would mean nothing; use the onefill "
             "it was made with, or another --judge"
+        )
+    if template != TEMPLATE:
+        raise BadInput(
+            f"{folder}: this judge was trained with other words than it is asked with here "
+            f'("template" in {CARD_NAME}): its answers would mean nothing; use the onefill it was '
+            "made with, or another --judge"
         )
     return JudgeCard(temperatures, sees)
 

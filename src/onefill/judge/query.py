@@ -19,6 +19,12 @@ BEFORE_SECOND = "\nImage 2:"
 QUESTION = "\nIs image 1 better than image 2? Answer Yes or No."
 ANSWERS = ("Yes", "No")
 
+_ABOUT = "Task: {task}. Dimension: {dimension}. {question}"
+_WORDS = " Prompt: {words}."
+
+TEMPLATE = f"{_ABOUT}[{_WORDS}]{BEFORE_FIRST}<image>{BEFORE_SECOND}<image>{QUESTION}"
+"""The whole user turn, as a judge's card keeps it; brackets: only where the words are judged."""
+
 
 def build_query(task: Task, dimension: Dimension, words: str | None) -> str:
     """The first lines of the judge's user turn.
@@ -32,7 +38,7 @@ def build_query(task: Task, dimension: Dimension, words: str | None) -> str:
         BadInput: the dimension is judged with the user's words and there are none.
     """
     name = dimension.name.replace("-", " ")
-    query = f"Task: {task.name}. Dimension: {name}. {dimension.question}"
+    query = _ABOUT.format(task=task.name, dimension=name, question=dimension.question)
     if not dimension.uses_prompt:
         return query
     typed = " ".join((words or "").split())
@@ -42,7 +48,7 @@ def build_query(task: Task, dimension: Dimension, words: str | None) -> str:
             "give them, as --prompt 'straw hat'"
         )
     # The tokenizer turns markers such as <|image_pad|> into control tokens wherever they stand.
-    return f"{query} Prompt: {typed.replace('<|', '< |')}."
+    return query + _WORDS.format(words=typed.replace("<|", "< |"))
 
 
 def answerable(task: Task, words: str | None) -> tuple[Dimension, ...]:

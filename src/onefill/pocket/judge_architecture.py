@@ -8,10 +8,9 @@ treat it exactly as they treat the 7B model.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
@@ -23,9 +22,9 @@ from onefill.judge.query import (
     BEFORE_FIRST,
     BEFORE_SECOND,
     QUESTION,
-    TEMPLATE_VERSION,
     build_query,
 )
+from onefill.judge.saving import save_judge
 from onefill.tasks.types import Task
 
 SPECIAL_TOKENS = (
@@ -176,37 +175,6 @@ def build_image_processor(
 ) -> Qwen2VLImageProcessorPil:
     """The stock image processor, bringing every image to about ``pixels`` pixels."""
     return Qwen2VLImageProcessorPil(patch_size=patch_size, min_pixels=pixels, max_pixels=pixels)
-
-
-def save_judge(
-    folder: Path,
-    model: Qwen2_5_VLForConditionalGeneration,
-    tokenizer: Qwen2Tokenizer,
-    image_processor: Qwen2VLImageProcessorPil,
-    card: Mapping[str, Any],
-    *,
-    dtype: torch.dtype = torch.float32,
-) -> None:
-    """Write a judge as a stock Qwen2.5-VL folder plus ``onefill_judge.json``.
-
-    Args:
-        folder: created if missing.
-        model: its weights are written, not changed.
-        tokenizer: with its chat template.
-        image_processor: becomes ``preprocessor_config.json``.
-        card: ``dimensions`` ("task/dimension" to accuracy and temperature), ``facts``,
-            ``sources``; the version of the query template is added.
-        dtype: of the weights on disk; half precision halves the folder.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: tensor.to(dtype) for name, tensor in model.state_dict().items()}
-    model.save_pretrained(folder, state_dict=weights)
-    tokenizer.save_pretrained(folder)
-    image_processor.save_pretrained(folder)
-    for weights_file in folder.glob("*.safetensors"):
-        weights_file.chmod(0o644)  # written private; an installed judge is for every user
-    text = json.dumps({"template_version": TEMPLATE_VERSION, **card}, indent=2, ensure_ascii=False)
-    (folder / "onefill_judge.json").write_text(text + "\n", encoding="utf-8")
 
 
 def write_random_judge(folder: Path, *, seed: int, small: bool = True) -> None:

@@ -8,14 +8,15 @@ from typing import Any
 
 import torch
 
+from onefill.judge.calibration import fit_temperature
 from onefill.judge.loading import load_judge
+from onefill.judge.saving import save_judge
 from onefill.pocket import vocabulary
-from onefill.pocket.judge_architecture import build_image_processor, save_judge
+from onefill.pocket.judge_architecture import build_image_processor
 from onefill.pocket.pairs import CELLS
 from onefill.pocket.pairs_accuracy import (
     accuracy_of,
     ask_pairs,
-    fit_temperature,
     held_out_pairs,
     winners,
 )

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from onefill.judge.loading import load_judge
 from onefill.judge.model import ImageFeatures, Judge
@@ -96,13 +95,3 @@ def accuracy_of(forward: Tensor, backward: Tensor, first_better: Tensor) -> dict
         "both_orders": round(float(common), 4),
         "n": len(right),
     }
-
-
-def fit_temperature(forward: Tensor, backward: Tensor, first_better: Tensor) -> float:
-    """The temperature, 0.2 to 20, under which the common verdicts are most probable."""
-    margins = swap_symmetric(forward, backward)
-    heats = torch.logspace(np.log10(0.2), np.log10(20), 200)
-    losses = [
-        functional.binary_cross_entropy_with_logits(margins / heat, first_better) for heat in heats
-    ]
-    return round(float(heats[int(torch.stack(losses).argmin())]), 3)

@@ -8,7 +8,6 @@ so many samples.
 
 from __future__ import annotations
 
-import math
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor
 
 from onefill.data.source import SampleSource
+from onefill.judge.accuracy import wilson
 from onefill.judge.model import Judge
 from onefill.judge.verdict import TIE_BAND
 from onefill.policy.flux_fill import FluxFillPolicy
@@ -26,8 +26,6 @@ from onefill.rl.reference import Reference
 from onefill.rl.reward import preferences
 from onefill.rl.rollout import Sampler, full_denoising
 from onefill.tasks.types import Task
-
-_Z = 1.959963984540054  # of the normal distribution: 95 % of it lies within
 
 
 @dataclass(frozen=True)
@@ -42,15 +40,6 @@ class WinRate:
 
 WinRates = dict[str, dict[str, WinRate]]
 """By task, then dimension."""
-
-
-def wilson(points: float, count: int) -> tuple[float, float]:
-    """The 95 % interval of Wilson (1927) for a share of ``points`` in ``count``, within [0, 1]."""
-    rate = points / count
-    spread = _Z**2 / count
-    centre = (rate + spread / 2) / (1 + spread)
-    reach = math.sqrt(rate * (1 - rate) * spread + spread**2 / 4) / (1 + spread)
-    return max(0.0, centre - reach), min(1.0, centre + reach)
 
 
 def win_rate(p_better: list[float]) -> WinRate:

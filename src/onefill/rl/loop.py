@@ -6,8 +6,8 @@ average of the policy (Algorithm 2).
 
 from __future__ import annotations
 
+from onefill.interrupt import Interrupted, StopRequest
 from onefill.rl.display import Display, StepReport
-from onefill.rl.interrupt import Interrupted, StopRequest
 from onefill.rl.loss import onereward_loss
 from onefill.rl.metrics import PhaseTimer
 from onefill.rl.randomness import Purpose, draw_gradient_step, noise_generators

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from onefill.checkpoint import Checkpoint, read_last_checkpoint, write_checkpoint
 from onefill.data.source import SampleSource
 from onefill.errors import BadInput
 from onefill.judge.loading import load_judge, pick_device
@@ -16,7 +17,6 @@ from onefill.policy.fingerprint import hash_weights
 from onefill.policy.flux_fill import FluxFillPolicy
 from onefill.policy.loading import load_policy
 from onefill.rl.batch import Batch, make_batch
-from onefill.rl.checkpoint import Checkpoint, read_last_checkpoint, write_checkpoint
 from onefill.rl.config import RunConfig
 from onefill.rl.evaluate import HeldOut
 from onefill.rl.metrics import MetricsLog

@@ -12,13 +12,13 @@ from typing import NoReturn
 import pytest
 import torch
 
-from onefill.errors import BadInput, OnefillError
-from onefill.rl.checkpoint import (
+from onefill.checkpoint import (
     Checkpoint,
     list_checkpoints,
     read_last_checkpoint,
     write_checkpoint,
 )
+from onefill.errors import BadInput, OnefillError
 
 
 def make(step: int) -> Checkpoint:
