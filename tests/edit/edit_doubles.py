@@ -26,6 +26,7 @@ class NoisePolicy:
         self.settings = PolicySettings(size=size, multiple=multiple, steps=1, negative_prompt="")
         self.seen: list[Tensor] = []
         self.masks: list[Tensor] = []
+        self.started: list[tuple[Tensor | None, float]] = []
 
     def encode(
         self, images: Tensor, masks: Tensor, prompts: list[str], negative: str | None = None
@@ -45,7 +46,17 @@ class NoisePolicy:
             ]
         )
 
-    def sample(self, conditions: object, noise: Tensor, *, steps: int, guidance: float) -> Tensor:
+    def sample(
+        self,
+        conditions: object,
+        noise: Tensor,
+        *,
+        steps: int,
+        guidance: float,
+        start: Tensor | None,
+        strength: float,
+    ) -> Tensor:
+        self.started.append((start, strength))
         return noise
 
     def decode(self, latents: Tensor, conditions: object) -> Tensor:

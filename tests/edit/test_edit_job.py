@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from edit_doubles import NoisePolicy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -185,6 +186,21 @@ def test_the_model_sees_the_picture_around_the_mask(
     np.testing.assert_allclose(seen[0].permute(1, 2, 0).numpy(), expected, atol=1e-6)
     share = float(model_mask.mean())
     assert 0.1 < share < 0.4
+
+
+def test_a_task_may_begin_from_the_surroundings(
+    photo: Path, mask: Path, noise_policy: NoisePolicy
+) -> None:
+    plan = plan_edit(EditRequest(image=photo, task=built_in("removal"), mask=mask, count=2))
+    noise_policy.settings = noise_policy.settings.model_copy(update={"strength": {"removal": 0.5}})
+    paint(plan, noise_policy, Sampling(), plan.seeds)  # type: ignore[arg-type]
+    start, strength = noise_policy.started[0]
+    assert strength == 0.5
+    assert start is not None and start.shape == (2, 3, 32, 32)
+    outside = noise_policy.masks[0][0, 0] == 0
+    assert torch.equal(start[0][:, outside], noise_policy.seen[0][0][:, outside])
+    paint(plan, noise_policy, Sampling(strength=1.0), plan.seeds)  # type: ignore[arg-type]
+    assert noise_policy.started[1] == (None, 1.0)
 
 
 def test_later_passes_see_what_earlier_ones_painted(photo: Path, noise_policy: NoisePolicy) -> None:

@@ -55,7 +55,9 @@ def test_a_stranger_names_most_fills_of_the_embedded_policy(
     policy: FluxFillPolicy, fills: HeldOut
 ) -> None:
     torch.set_num_threads(2)
-    painted = paint(policy, fills, [row["prompt"] for row in fills.rows], 0, policy.settings.steps)
+    painted = paint(
+        policy, fills, [row["prompt"] for row in fills.rows], 0, steps=policy.settings.steps
+    )
     with torch.no_grad():
         named = load_classifier(embedded.CLASSIFIER)(views_of(painted, fills.masks)).argmax(1)
     right = [WORDS[index] == row["word"] for index, row in zip(named, fills.rows, strict=True)]
@@ -65,7 +67,7 @@ def test_a_stranger_names_most_fills_of_the_embedded_policy(
 def test_the_prompt_decides_what_is_painted(policy: FluxFillPolicy, fills: HeldOut) -> None:
     """The same scenes and noise under other words are named as those words."""
     turned = [WORDS[(WORDS.index(row["word"]) + 7) % len(WORDS)] for row in fills.rows]
-    painted = paint(policy, fills, turned, 0, policy.settings.steps)
+    painted = paint(policy, fills, turned, 0, steps=policy.settings.steps)
     with torch.no_grad():
         named = load_classifier(embedded.CLASSIFIER)(views_of(painted, fills.masks)).argmax(1)
     right = [WORDS[index] == word for index, word in zip(named, turned, strict=True)]

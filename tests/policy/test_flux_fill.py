@@ -249,3 +249,18 @@ def test_the_real_flux_fill_dimensions_fit_the_packing() -> None:
         )[0]
     assert out.shape == latents.shape
     assert sum(p.numel() for p in transformer.parameters()) > 11.5e9
+
+
+def test_a_weak_start_comes_through_and_full_strength_ignores_it(policy: FluxFillPolicy) -> None:
+    images, masks = torch.rand(1, 3, 32, 32), torch.ones(1, 1, 32, 32)
+    conditions = policy.encode(images, masks, ["hat"])
+    noise = policy.noise(conditions, torch.Generator().manual_seed(0))
+    plain = policy.sample(conditions, noise, steps=8, guidance=1.0)
+    given = [
+        policy.sample(conditions, noise, steps=8, guidance=1.0, start=images, strength=strength)
+        for strength in (1.0, 0.125)
+    ]
+    assert torch.equal(given[0], plain)
+    clean = policy.encode(images, torch.zeros_like(masks), ["hat"]).masked_latents
+    # One step of eight is left: the start is seven eighths of what comes out.
+    assert (given[1] - clean).abs().mean() < 0.4 * (plain - clean).abs().mean()

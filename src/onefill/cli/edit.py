@@ -60,6 +60,15 @@ def edit(
         str | None,
         typer.Option(metavar="WORDS", help="What guidance leads away from; default: the model's."),
     ] = None,
+    strength: Annotated[
+        float | None,
+        typer.Option(
+            min=0.05,
+            max=1.0,
+            help="Begin from the surroundings carried into the mask, with this much noise; "
+            "1 is noise alone. Default: the model's for the task.",
+        ),
+    ] = None,
     feather: Annotated[
         int | None,
         typer.Option(
@@ -110,7 +119,7 @@ def edit(
 
     from onefill.edit.job import Sampling
 
-    sampling = Sampling(steps=steps, guidance=guidance, negative=negative)
+    sampling = Sampling(steps=steps, guidance=guidance, negative=negative, strength=strength)
     results = _carry_out(
         plan, sampling, folder, weights, device=device, offline=offline, quiet=json_output
     )

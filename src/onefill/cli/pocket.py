@@ -109,7 +109,9 @@ def score(
         f"(95 % interval {fill['low']:.1%} to {fill['high']:.1%})\n"
         f"removal: {removal['psnr']:.1f} dB PSNR inside the mask, mean colour of the surroundings "
         f"{removal['mean_colour_psnr']:.1f} dB, gain {removal['gain']:.1f} "
-        f"± {removal['gain_error']:.1f} dB\n"
+        f"± {removal['gain_error']:.1f} dB (the model alone, from noise: "
+        f"{removal['model_alone_psnr']:.1f} dB; the membrane it begins from: "
+        f"{removal['membrane_psnr']:.1f} dB)\n"
         f"one edit of {table['speed']['steps']:.0f} steps: {table['speed']['seconds']:.2f} s",
         highlight=False,
     )

@@ -14,6 +14,7 @@ from onefill.edit.canvas import Canvas
 from onefill.edit.crop import Box, Crop, bounding_box, choose_crop, shrink_mask, shrink_picture
 from onefill.edit.debug import save_pass
 from onefill.edit.encode import write_picture
+from onefill.edit.match import fill_smoothly, match_colours
 from onefill.edit.request import EditPlan, Pass
 from onefill.edit.stitch import default_feather, feather_weights, stitch
 from onefill.images import array_to_image, image_to_array
@@ -33,11 +34,14 @@ class Sampling:
         steps: Euler steps, at least 1.
         guidance: true classifier-free guidance scale; 1.0 is off.
         negative: what guidance leads away from.
+        strength: noise level in (0, 1] at which painting begins from the surroundings carried
+            into the mask; 1.0 begins from noise alone.
     """
 
     steps: int | None = None
     guidance: float | None = None
     negative: str | None = None
+    strength: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +93,7 @@ def paint(
         # Until the first pass is done all candidates look the same, and one encoding serves all.
         looks = canvases[:1] if number == 1 else canvases
         views = [shrink_picture(canvas.view(crop.box), crop) for canvas in looks]
-        patches = _paint_crops(views, model_mask, plan.prompt, generators, policy, sampling)
+        patches = _paint_crops(views, model_mask, plan, generators, policy, sampling)
         canvases = [
             stitch(canvas, crop, patch, weights)
             for canvas, patch in zip(canvases, patches, strict=True)
@@ -126,22 +130,37 @@ def _mask_of(step: Pass, box: Box) -> Mask:
 def _paint_crops(
     views: list[Image.Image],
     mask: Mask,
-    prompt: str,
+    plan: EditPlan,
     generators: list[torch.Generator],
     policy: FluxFillPolicy,
     sampling: Sampling,
 ) -> list[Image.Image]:
     """One painting of the working size per generator; a single view serves all of them."""
-    images = torch.from_numpy(np.stack([image_to_array(view) for view in views]))
+    known = [image_to_array(view) for view in views]
+    images = torch.from_numpy(np.stack(known))
     masks = torch.from_numpy(mask.astype(np.float32)).expand(len(views), 1, *mask.shape)
-    conditions = policy.encode(images, masks, [prompt] * len(views), sampling.negative)
+    conditions = policy.encode(images, masks, [plan.prompt] * len(views), sampling.negative)
+    settings = policy.settings
+    strength = sampling.strength
+    if strength is None:
+        strength = settings.strength.get(plan.task, 1.0)
+    start = None
+    if strength < 1:
+        start = torch.from_numpy(np.stack([fill_smoothly(view, mask) for view in known]))
     if len(views) < len(generators):
         conditions = conditions.select([0] * len(generators))
-    settings = policy.settings
+        start = start if start is None else start.expand(len(generators), -1, -1, -1)
+        known *= len(generators)
     latents = policy.sample(
         conditions,
         policy.noise(conditions, generators),
         steps=settings.steps if sampling.steps is None else sampling.steps,
         guidance=settings.guidance if sampling.guidance is None else sampling.guidance,
+        start=start,
+        strength=strength,
     )
-    return [array_to_image(image) for image in policy.decode(latents, conditions).cpu().numpy()]
+    painted = policy.decode(latents, conditions).cpu().numpy()
+    return [
+        array_to_image(match_colours(image, before, mask))
+        for image, before in zip(painted, known, strict=True)
+    ]

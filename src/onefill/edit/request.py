@@ -76,6 +76,7 @@ class EditPlan:
         photo: the photograph and its metadata.
         canvas: what is painted on: the photograph, or an enlargement of it.
         passes: paintings in order, each seeing the ones before.
+        task: its name.
         prompt: text for the model.
         seeds: one for each result.
         outputs: one path for each result.
@@ -87,6 +88,7 @@ class EditPlan:
     photo: Photo
     canvas: Canvas
     passes: list[Pass]
+    task: str
     prompt: str
     seeds: list[int]
     outputs: list[Path]
@@ -128,6 +130,7 @@ def plan_edit(request: EditRequest) -> EditPlan:
         photo=photo,
         canvas=canvas,
         passes=passes,
+        task=task.name,
         prompt=prompt,
         seeds=seeds,
         outputs=outputs,

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 from torch import Tensor
 
+from onefill.edit.match import fill_smoothly, match_colours
+from onefill.judge.accuracy import wilson
 from onefill.pocket.classifier import load_classifier, views_of
 from onefill.pocket.vocabulary import REMOVAL_PROMPT, WORDS
 from onefill.policy.flux_fill import FluxFillPolicy
-from onefill.rl.evaluate import wilson
 
 _BATCH = 25
 
@@ -62,9 +63,26 @@ def _as_tensor(pictures: NDArray[np.uint8]) -> Tensor:
 
 
 def paint(
-    policy: FluxFillPolicy, scenes: HeldOut, prompts: list[str], seed: int, steps: int
+    policy: FluxFillPolicy,
+    scenes: HeldOut,
+    prompts: list[str],
+    seed: int,
+    *,
+    steps: int,
+    strength: float = 1.0,
+    matched: bool = True,
 ) -> NDArray[np.uint8]:
-    """Paint every scene once and put the result under its mask: uint8 (N, H, W, 3)."""
+    """Paint every scene once, as ``onefill edit`` does: uint8 (N, H, W, 3).
+
+    Args:
+        policy: who paints.
+        scenes: N pictures and masks.
+        prompts: N texts.
+        seed: of the noise.
+        steps: Euler steps.
+        strength: noise level to begin from, as in ``PolicySettings``.
+        matched: bring the colours in line with the surroundings, as ``onefill edit`` does.
+    """
     painted = []
     for start in range(0, len(prompts), _BATCH):
         part = slice(start, start + _BATCH)
@@ -72,9 +90,21 @@ def paint(
         masks = torch.from_numpy(scenes.masks[part]).float()[:, None]
         conditions = policy.encode(images, masks, prompts[part])
         noise = policy.noise(conditions, torch.Generator().manual_seed(seed + start))
-        latents = policy.sample(conditions, noise, steps=steps, guidance=policy.settings.guidance)
+        known, covers = images.numpy(), scenes.masks[part]
+        smooth = np.stack([fill_smoothly(*case) for case in zip(known, covers, strict=True)])
+        latents = policy.sample(
+            conditions,
+            noise,
+            steps=steps,
+            guidance=policy.settings.guidance,
+            start=torch.from_numpy(smooth),
+            strength=strength,
+        )
         with torch.no_grad():
             result = policy.decode(latents, conditions).cpu()
+        if matched:
+            cases = zip(result.numpy(), known, covers, strict=True)
+            result = torch.from_numpy(np.stack([match_colours(*case) for case in cases]))
         stitched = torch.where(masks > 0, result, images)
         painted.append((stitched * 255 + 0.5).to(torch.uint8).permute(0, 2, 3, 1).numpy())
     return np.concatenate(painted)
@@ -88,8 +118,9 @@ def score_policy(
     Returns:
         ``vae``: PSNR in dB of reconstructed pictures. ``fill``: share of objects that the
         classifier names, and its 95 % interval.
-        ``removal``: PSNR in dB inside the mask of the model and of filling with the mean colour
-        of the surroundings, and the gain. ``speed``: seconds of one edit.
+        ``removal``: PSNR in dB inside the mask of an edit, of what the model alone paints from
+        noise, of the membrane that an edit begins from, and of the mean colour of the
+        surroundings; the gain of the edit over that. ``speed``: seconds of one edit.
     """
     steps = policy.settings.steps
     fills, removals = read_held_out(scenes, "fill"), read_held_out(scenes, "removal")
@@ -118,7 +149,8 @@ def _name_fills(
     policy: FluxFillPolicy, fills: HeldOut, classifier: Path, seed: int, steps: int
 ) -> dict[str, float]:
     model = load_classifier(classifier)
-    painted = paint(policy, fills, [row["prompt"] for row in fills.rows], seed, steps)
+    prompts = [row["prompt"] for row in fills.rows]
+    painted = paint(policy, fills, prompts, seed, steps=steps)
     labels = torch.tensor([WORDS.index(row["word"]) for row in fills.rows])
     with torch.no_grad():
         right = (model(views_of(painted, fills.masks)).argmax(1) == labels).float()
@@ -129,17 +161,25 @@ def _name_fills(
 def _compare_removals(
     policy: FluxFillPolicy, removals: HeldOut, scenes: Path, seed: int, steps: int
 ) -> dict[str, float]:
-    painted = paint(policy, removals, [REMOVAL_PROMPT] * len(removals.rows), seed, steps)
-    model, mean = [], []
-    for picture, mask, result, row in zip(
-        removals.pictures, removals.masks, painted, removals.rows, strict=True
+    prompts = [REMOVAL_PROMPT] * len(removals.rows)
+    strength = policy.settings.strength.get("removal", 1.0)
+    edits = paint(policy, removals, prompts, seed, steps=steps, strength=strength)
+    alone = paint(policy, removals, prompts, seed, steps=steps, matched=False)
+    edit, model, membrane, mean = [], [], [], []
+    for picture, mask, edited, painted, row in zip(
+        removals.pictures, removals.masks, edits, alone, removals.rows, strict=True
     ):
         truth = _pixels(scenes / row["truth"]).astype(np.float64)[mask]
-        model.append(_psnr(result[mask], truth))
+        smooth = fill_smoothly(picture.transpose(2, 0, 1).astype(np.float32) / 255, mask)
+        edit.append(_psnr(edited[mask], truth))
+        model.append(_psnr(painted[mask], truth))
+        membrane.append(_psnr(255 * smooth.transpose(1, 2, 0)[mask], truth))
         mean.append(_psnr(surrounding_colour(picture, mask), truth))
-    gains = np.array(model) - np.array(mean)
+    gains = np.array(edit) - np.array(mean)
     return {
-        "psnr": float(np.mean(model)),
+        "psnr": float(np.mean(edit)),
+        "model_alone_psnr": float(np.mean(model)),
+        "membrane_psnr": float(np.mean(membrane)),
         "mean_colour_psnr": float(np.mean(mean)),
         "gain": float(gains.mean()),
         "gain_error": float(gains.std(ddof=1) / math.sqrt(len(gains))),
@@ -167,6 +207,6 @@ def _time_edit(policy: FluxFillPolicy, fills: HeldOut, steps: int) -> float:
     times = []
     for _ in range(3):
         started = time.perf_counter()
-        paint(policy, one, [fills.rows[0]["prompt"]], 0, steps)
+        paint(policy, one, [fills.rows[0]["prompt"]], 0, steps=steps)
         times.append(time.perf_counter() - started)
     return sorted(times)[1]

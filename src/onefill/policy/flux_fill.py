@@ -116,17 +116,35 @@ class FluxFillPolicy:
 
     @torch.no_grad()
     def sample(
-        self, conditions: Conditions, noise: Tensor, *, steps: int, guidance: float
+        self,
+        conditions: Conditions,
+        noise: Tensor,
+        *,
+        steps: int,
+        guidance: float,
+        start: Tensor | None = None,
+        strength: float = 1.0,
     ) -> Tensor:
         """Denoise fully: latents [B, N, 4C] at sigma 0.
 
         Args:
             conditions: B edits.
             noise: [B, N, 4C].
-            steps: Euler steps.
+            steps: Euler steps from pure noise; a start needs about ``strength`` of them.
             guidance: true classifier-free guidance; 1.0 is off and halves the work.
+            start: images [B, 3, H, W] in [0, 1] to begin from, noised to the largest sigma of
+                the schedule that is not above ``strength`` (Meng et al. 2022, SDEdit); None
+                begins from noise alone.
+            strength: in (0, 1]; 1 ignores ``start``.
         """
-        return self._integrate(conditions, noise, self._sigmas(noise, steps), guidance)
+        sigmas = self._sigmas(noise, steps)
+        if start is not None and strength < 1:
+            first = min(int((sigmas > strength).sum()), steps - 1)
+            sigmas = sigmas[first:]
+            pixels = 2 * start.to(self.device, torch.float32) - 1
+            clean = pack_latents(self._encode_pixels(pixels))
+            noise = sampling.add_noise(clean, noise, sigmas[0])
+        return self._integrate(conditions, noise, sigmas, guidance)
 
     @torch.no_grad()
     def partial(

@@ -60,6 +60,11 @@ def predict_x0(x: Tensor, velocity: Tensor, sigma: Tensor) -> Tensor:
     return x - sigma * velocity
 
 
+def add_noise(x0: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
+    """The point of the path at sigma: (1 - sigma) · x0 + sigma · noise."""
+    return (1 - sigma) * x0 + sigma * noise
+
+
 def integrate(velocity: Velocity, x: Tensor, sigmas: Tensor) -> Tensor:
     """Euler's method through all of ``sigmas``, from x at the first to x at the last."""
     for sigma, next_sigma in pairwise(sigmas):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -25,6 +26,8 @@ class PolicySettings(BaseModel):
         guidance: true classifier-free guidance scale; 1.0 is off.
         distilled_guidance: the scale a guidance-distilled transformer is told.
         negative_prompt: what guidance leads away from.
+        strength: task to the noise level at which an edit begins, from the surroundings carried
+            into the mask; a task that is not named begins from noise alone, 1.0.
         vocabulary: the words a model of closed vocabulary was trained on; empty for an open one.
         text_words: words it can write into a picture.
     """
@@ -38,6 +41,7 @@ class PolicySettings(BaseModel):
     guidance: float = Field(default=4.0, ge=1.0)
     distilled_guidance: float = Field(default=1.0, ge=0.0)
     negative_prompt: str = "nsfw"
+    strength: dict[str, Annotated[float, Field(gt=0, le=1)]] = {}
     vocabulary: tuple[str, ...] = ()
     text_words: tuple[str, ...] = ()
 
