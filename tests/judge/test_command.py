@@ -57,6 +57,16 @@ def test_a_verdict_in_words(ask: Command) -> None:
     assert "p(a.png better)" in result.stdout
 
 
+def test_a_narrower_dtype_says_nearly_the_same(ask: Command) -> None:
+    options = ("--dim", "structure", "--task", "fill", "--json")
+    (wide,) = json.loads(ask("a.png", "b.jpg", *options).stdout)["verdicts"]
+    (narrow,) = json.loads(ask("a.png", "b.jpg", *options, "--dtype", "bfloat16").stdout)[
+        "verdicts"
+    ]
+    assert narrow["p_first"] == pytest.approx(wide["p_first"], abs=0.02)
+    assert narrow["p_first"] != wide["p_first"]
+
+
 def test_a_file_against_itself_is_a_tie(ask: Command) -> None:
     result = ask("a.png", "a.png", "--dim", "aesthetics", "--task", "fill", "--json")
     (verdict,) = json.loads(result.stdout)["verdicts"]
@@ -134,6 +144,8 @@ FIT = ("--dim", "aesthetics", "--task", "fill")
             "shorten the prompt",
         ),
         (("a.png", "b.jpg", *FIT, "--device", "abacus"), "--device abacus"),
+        (("a.png", "b.jpg", *FIT, "--dtype", "int3"), "dtype int3"),
+        (("a.png", "b.jpg", *FIT, "--quantize", "hard"), "--quantize hard"),
         (("a.png", "b.jpg", *FIT, "--nonsense"), "--nonsense"),
         (("a.png", *FIT), "second"),
     ],

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onefill.cli import console
-from onefill.cli.options import Device, JsonFlag, JudgeName, Offline, Seed
+from onefill.cli.options import Device, JsonFlag, JudgeDtype, JudgeName, Offline, Quantize, Seed
 from onefill.errors import BadInput
 
 if TYPE_CHECKING:
@@ -122,6 +122,8 @@ def judge(
     json_output: JsonFlag = False,
     seed: Seed = 0,
     device: Device = "auto",
+    dtype: JudgeDtype = "float32",
+    quantize: Quantize = None,
     offline: Offline = False,
 ) -> None:
     """Say which of two pictures is better, rank several, or judge a file of pairs.
@@ -130,6 +132,19 @@ def judge(
     pictures to ask about every pair.
     """
     named = list(pictures or [])
+
+    def load() -> Judge:
+        from onefill.judge.loading import load_judge
+        from onefill.pocket.embedded import resolve
+
+        return load_judge(
+            resolve("judges", judge_name),
+            device=device,
+            dtype=dtype,
+            offline=offline,
+            quantize=quantize,
+        )
+
     if pairs is not None:
         _refuse_beside_pairs(named, dim, all_dims, task, prompt, source, mask)
         if output is None:
@@ -140,7 +155,7 @@ def judge(
             pairs,
             output,
             console.open_registry(),
-            lambda: _load(judge_name, device, offline),
+            load,
             judge_name=judge_name,
             batch=batch,
             skip_bad=skip_bad,
@@ -158,19 +173,12 @@ def judge(
     chosen, dimensions, notes = _choose(registry, task, dim, all_dims, prompt)
     question = _Question(registry, chosen, dimensions, prompt, source, mask)
     _check_files(named, source, mask)
-    loaded = _load(judge_name, device, offline)
+    loaded = load()
     notes += _unseen(loaded, source, mask)
     if len(named) == 2:
         _compare(loaded, question, named[0], named[1], notes, judge_name, json_output)
     else:
         _rank(loaded, question, named, notes, judge_name, json_output, batch, seed)
-
-
-def _load(name: str, device: str, offline: bool) -> Judge:
-    from onefill.judge.loading import load_judge
-    from onefill.pocket.embedded import resolve
-
-    return load_judge(resolve("judges", name), device=device, offline=offline)
 
 
 def _refuse_beside_pairs(

@@ -34,3 +34,19 @@ Device = Annotated[
 Offline = Annotated[
     bool, typer.Option("--offline", help="Never ask a model hub; use files on this machine.")
 ]
+JudgeDtype = Annotated[
+    str,
+    typer.Option(
+        "--dtype",
+        metavar="NAME",
+        help="The judge's numbers: float32, bfloat16, float16. Half as wide, half the memory.",
+    ),
+]
+Quantize = Annotated[
+    str | None,
+    typer.Option(
+        "--quantize",
+        metavar="NAME",
+        help="Fewer bits for the judge's weights: bnb-8bit, bnb-4bit, torchao-int8.",
+    ),
+]

@@ -2,7 +2,7 @@
 
 Pairs are taken in windows. The pictures of a window are looked at together with those of their
 size; what the vision tower made of a picture is kept until the last pair that needs it. All
-dimensions and both orders of a window are then asked in one batch for each layout of sizes.
+dimensions and both orders of a window are then asked in batches of one layout of sizes.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from onefill.tasks.registry import TaskRegistry
 OnBad = Callable[[PreferencePair, BadInput], None]
 """Called with a pair that cannot be asked about and the reason, which names its line."""
 
+_ENOUGH = 16
 _KEPT_BYTES = 1 << 29  # of features; beyond it the oldest are made again when they are needed
 
 
@@ -266,13 +267,9 @@ def _questions(
 def _ask_together(
     judge: Judge, eye: _Eye, questions: Sequence[_Question]
 ) -> dict[tuple[int, int, bool], float]:
-    """(place in the window, dimension, swapped) to logit; a batch for each layout of sizes."""
-    layouts: dict[object, list[_Question]] = {}
-    for question in questions:
-        grids = tuple(eye.features(view).grid for view in question.views)
-        layouts.setdefault(grids, []).append(question)
+    """(place in the window, dimension, swapped) to logit."""
     logits = {}
-    for group in layouts.values():
+    for group in _batches(eye, questions):
         first, second = (
             ImageFeatures.join([eye.features(question.views[side]) for question in group])
             for side in (0, 1)
@@ -281,3 +278,15 @@ def _ask_together(
         for question, answer in zip(group, answers, strict=True):
             logits[question.place, question.dim, question.swapped] = answer
     return logits
+
+
+def _batches(eye: _Eye, questions: Sequence[_Question]) -> list[list[_Question]]:
+    """Questions about pictures of the same layout; in the same words too, where that is many."""
+    times = Counter(question.query for question in questions)
+    batches: dict[object, list[_Question]] = {}
+    for question in questions:
+        grids = tuple(eye.features(view).grid for view in question.views)
+        # Rows of the same words need no padding, and the words are read once; it pays from few on.
+        words = question.query if times[question.query] >= _ENOUGH else None
+        batches.setdefault((grids, words), []).append(question)
+    return list(batches.values())

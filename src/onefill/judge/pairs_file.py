@@ -34,32 +34,12 @@ def read_pairs(path: Path, registry: TaskRegistry) -> list[PreferencePair]:
         BadInput: the file cannot be read or holds no pair, or a line has a fault; the first one
             is named with its line.
     """
-    reader = _Reader(path, registry)
     pairs = []
-    for line, text in _lines(path):
-        row, faults = reader.examine(text)
-        if faults:
-            raise BadInput(f"{path} line {line}: {faults[0]}")
-        pairs.append(reader.build(line, row))
-    if not pairs:
-        raise BadInput(f"{path}: {_NO_PAIR}")
+    for line, found in examine_pairs(path, registry):
+        if isinstance(found, list):
+            raise BadInput(f"{path} line {line}: {found[0]}")
+        pairs.append(found)
     return pairs
-
-
-def find_faults(path: Path, registry: TaskRegistry) -> Iterator[tuple[int, str]]:
-    """Every fault of a file, as (line, what is wrong); those for which ``read_pairs`` stops.
-
-    Raises:
-        BadInput: the file cannot be read at all.
-    """
-    reader = _Reader(path, registry)
-    empty = True
-    for line, text in _lines(path):
-        empty = False
-        for fault in reader.examine(text)[1]:
-            yield line, fault
-    if empty:
-        yield 1, _NO_PAIR
 
 
 def examine_pairs(
