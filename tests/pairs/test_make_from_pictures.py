@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import json
+import runpy
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from onefill.judge.pairs_file import read_pairs
 from onefill.pairs.duel import GAP
@@ -38,6 +41,20 @@ def test_everything_offline_with_one_command(pocket, cli):
     checked = cli("pairs", "check", pocket / "pairs.jsonl")
     assert (checked.code, checked.stdout) == (0, "")
     assert "60 pairs, no fault" in checked.stderr
+
+
+def test_the_sheet_of_the_docs_shows_better_beside_worse(pocket, tmp_path, monkeypatch):
+    script = Path(__file__).parents[2] / "scripts" / "make_pairs_sheet.py"
+    sheet = tmp_path / "sheet.png"
+    monkeypatch.setattr("sys.argv", [str(script), str(pocket / "pairs.jsonl"), "-o", str(sheet)])
+    runpy.run_path(str(script), run_name="__main__")
+    shown = pixels(sheet)
+    cells = {(row["task"], dim) for row in read_rows(pocket) for dim in row["winner"]}
+    assert shown.shape[0] == 118 * len(cells)
+    first = min(cells)
+    row = next(r for r in read_rows(pocket) if r["task"] == first[0] and first[1] in r["winner"])
+    better = Image.open(pocket / row[row["winner"][first[1]]]).resize((96, 96), Image.LANCZOS)
+    assert np.array_equal(shown[:96, 150:246], np.asarray(better.convert("RGB")))
 
 
 def test_only_ugliness_reaches_beyond_the_mask(pocket):

@@ -15,10 +15,12 @@ from onefill.cli.options import Device, JsonFlag, JudgeName, ModelName, Offline,
 from onefill.errors import BadInput
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from onefill.pairs.from_policy import Labeller
     from onefill.pairs.output import PairsFolder
     from onefill.pairs.subject import Material
-    from onefill.rl.interrupt import StopRequest
+    from onefill.interrupt import StopRequest
     from onefill.tasks.types import Task
 
 app = typer.Typer(
@@ -321,19 +323,37 @@ def _progress(
     folder: PairsFolder, done: int, count: int
 ) -> Iterator[tuple[Callable[[int], None], StopRequest]]:
     """A bar on stderr, and a stop that waits for the pair at hand."""
-    from rich.progress import Progress
-
-    from onefill.rl.interrupt import Interrupted, listen_for_stop
+    from onefill.interrupt import Interrupted, listen_for_stop
 
     if done:
         console.say(f"{done} pairs are there; going on from there")
     try:
-        with listen_for_stop() as stop, Progress(console=console.stderr(), transient=True) as bar:
+        with listen_for_stop() as stop, _bar() as bar:
             task = bar.add_task("pairs", total=count, completed=done)
             yield (lambda number: bar.advance(task, number)), stop
     except Interrupted as error:
         console.say(f"interrupted, and saved; the same command goes on with {folder.path}")
         raise typer.Exit(error.exit_code) from error
+
+
+def _bar() -> Progress:
+    from rich.progress import Progress
+
+    talk = console.stderr()
+    return Progress(console=talk, transient=True, disable=not talk.is_terminal)
+
+
+@contextmanager
+def _counting(what: str) -> Iterator[Callable[[], None]]:
+    """A count on stderr of something whose number is not known."""
+    with _bar() as bar:
+        task = bar.add_task(what, total=None)
+
+        def count() -> None:
+            done = int(bar.tasks[0].completed) + 1
+            bar.update(task, completed=done, description=f"{what} {done}")
+
+        yield count
 
 
 def _range(text: str) -> tuple[float, float]:
@@ -369,12 +389,14 @@ def check(
     from onefill.pairs.check import check_pairs
 
     pairs, faults = 0, []
-    for _, found in check_pairs(file, registry, against):
-        pairs += 1
-        faults += found
-        if not json_output:
-            for fault in found:
-                typer.echo(f"line {fault.line}: {fault.text}")
+    with _counting("lines") as count:
+        for _, found in check_pairs(file, registry, against):
+            pairs += 1
+            faults += found
+            count()
+            if not json_output:
+                for fault in found:
+                    typer.echo(f"line {fault.line}: {fault.text}")
     if json_output:
         listed = [{"line": fault.line, "fault": fault.text} for fault in faults]
         console.print_json({"file": str(file), "pairs": pairs, "faults": listed})
@@ -463,15 +485,17 @@ def import_(
     near = Path(table)
     if images is None:
         images = near if near.is_dir() else near.parent if near.exists() else Path()
-    found = import_pairs(
-        read_table(table, stored, split),
-        asked,
-        registry,
-        out,
-        images=images,
-        limit=limit,
-        on_bad=(lambda error: console.warn(f"left out: {error}")) if skip_bad else None,
-    )
+    with _counting("rows") as count:
+        found = import_pairs(
+            read_table(table, stored, split),
+            asked,
+            registry,
+            out,
+            images=images,
+            limit=limit,
+            on_bad=(lambda error: console.warn(f"left out: {error}")) if skip_bad else None,
+            on_row=count,
+        )
     console.say(f"taken for: {found.columns.told()}")
     console.say(f"{found.pairs} pairs, {found.skipped} rows left out")
     if json_output:

@@ -23,7 +23,7 @@ from onefill.pocket import damage, damage_canvas
 from onefill.pocket.damage_canvas import Canvas, Damage
 from onefill.pocket.scenes import Rgb, composite, to_bytes
 
-GAP = 0.15
+GAP = 0.05
 """Smallest difference of damage, of strengths in (0, 1], that makes a preference."""
 
 _LEAST_CHANGE = 0.004
@@ -127,10 +127,12 @@ def _plan(
     apart = 0.6 if dimension == ALIGNMENT else 0.25
     if kind < apart and others:
         rival = fault(str(rng.choice(others)))
+        if dimension == ALIGNMENT:  # what was asked for must still be seen through it
+            rival = replace(rival, strength=rival.strength / 2)
         if not set(rival.harms(dimensions)) & set(main.harms(dimensions)):
             return (rival,), (main,)
     elif kind < 0.75 and dimension != ALIGNMENT:
-        least = max(GAP, (strengths[1] - strengths[0]) / 3)
+        least = max(0.15, (strengths[1] - strengths[0]) / 3)
         fainter = main.strength - float(rng.uniform(least, 0.7))
         if fainter >= 0.05:
             return (replace(main, strength=fainter),), (main,)
