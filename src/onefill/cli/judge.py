@@ -242,10 +242,20 @@ def _compare(
     json_output: bool,
 ) -> None:
     from onefill.cli.judge_views import in_words, short_names, verdict_table
-    from onefill.judge.asking import ask_pairs
+    from onefill.judge.asking import load_picture
+    from onefill.judge.verdict import ask
 
     pair = question.about(first, second)
-    ((_, verdicts),) = ask_pairs(loaded, [pair], question.registry)
+    pictures = []
+    for path in (first, second):
+        picture = load_picture(path, pair, loaded.sees)
+        try:
+            loaded.recipe.target_size(picture.height, picture.width)
+        except BadInput as error:
+            raise BadInput(f"{path}: {error}") from error
+        pictures.append(picture)
+    one, other = pictures
+    verdicts = ask(loaded, one, other, question.task, question.dimensions, question.words)
     for note in notes:
         console.say(note)
     if json_output:
