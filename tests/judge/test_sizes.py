@@ -89,6 +89,18 @@ def test_the_page_shows_what_is_counted() -> None:
     assert sizes_table() in PAGE.read_text(encoding="utf-8")
 
 
+def test_the_page_shows_what_the_embedded_judge_reads(judge: Judge) -> None:
+    from onefill.judge.query import build_messages, build_query
+    from onefill.tasks.registry import load_tasks
+
+    fill = load_tasks().get("fill")
+    query = build_query(fill, fill.dimension("text-alignment"), "straw hat")
+    text = judge.processor.apply_chat_template(
+        build_messages(query), tokenize=False, add_generation_prompt=True
+    )
+    assert f"```text\n{text}\n```" in PAGE.read_text(encoding="utf-8")
+
+
 @pytest.fixture(scope="module")
 def sharded(judge: Judge, judge_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("judges") / "sharded"
