@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
 import runpy
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +94,28 @@ def test_a_killed_run_goes_on_to_the_same_files(photos, cli, tmp_path):
     assert again.code == 0
     assert "4 pairs are there" in again.stderr
     assert contents(torn) == contents(whole)
+
+
+def test_ctrl_c_waits_for_the_pair_and_the_same_command_goes_on(photos, cli, tmp_path, monkeypatch):
+    from onefill.pairs.output import PairsFolder
+
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    assert cli("pairs", "make", photos, "--count", 5, "--out", whole).code == 0
+    append = PairsFolder.append
+
+    def press(folder, rows):
+        if rows[0]["number"] == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        append(folder, rows)
+
+    monkeypatch.setattr(PairsFolder, "append", press)
+    stopped = cli("pairs", "make", photos, "--count", 5, "--out", out)
+    assert stopped.code == 130
+    assert "the same command goes on" in stopped.stderr
+    assert len(read_rows(out)) == 3
+    monkeypatch.undo()
+    assert cli("pairs", "make", photos, "--count", 5, "--out", out).code == 0
+    assert contents(out) == contents(whole)
 
 
 def test_pictures_are_not_enlarged_and_have_the_size_asked_for(photos, cli, tmp_path):
