@@ -52,14 +52,47 @@ def test_any_answers_converge_to_the_optimum(answers: list[float]) -> None:
         assert pull == pytest.approx(0, abs=1e-3)
 
 
+def noisy(true: np.ndarray, pairs: list[tuple[int, int]], rng: np.random.Generator) -> list[Duel]:
+    """Answers of a judge whose logits are off by as much as 0.5."""
+    return [
+        Duel(i, j, 1 / (1 + math.exp(true[j] - true[i] + rng.normal(0, 0.5)))) for i, j in pairs
+    ]
+
+
 def test_more_pairs_give_narrower_intervals() -> None:
-    ring = [(i, (i + 1) % 12) for i in range(12)]
-    few = rank(12, [Duel(i, j, 0.5) for i, j in ring])
-    many = rank(12, [Duel(i, j, 0.5) for i, j in choose_pairs(12, 0)])
-    assert many[0].high - many[0].low < 0.5 * (few[0].high - few[0].low)
+    rng = np.random.default_rng(1)
+    true = np.zeros(12)
+    few, many = [], []
+    for _ in range(30):
+        ring = [(i, (i + 1) % 12) for i in range(12)]
+        few += [place.high - place.low for place in rank(12, noisy(true, ring, rng))]
+        many += [
+            place.high - place.low for place in rank(12, noisy(true, choose_pairs(12, 0), rng))
+        ]
+    assert np.median(many) < 0.5 * np.median(few)
 
 
-def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
+def test_answers_that_contradict_one_another_give_wide_intervals() -> None:
+    agreed = rank(3, duels_of([1.0, 0.0, -1.0], [(0, 1), (1, 2), (0, 2)]))
+    circle = rank(3, [Duel(0, 1, 0.8), Duel(1, 2, 0.8), Duel(0, 2, 0.2)])
+    assert max(place.high - place.low for place in agreed) < 1.5
+    assert min(place.high - place.low for place in circle) > 5
+    assert [place.rank for place in circle] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("count", [3, 4, 6, 12])
+def test_intervals_hold_the_truth_as_often_as_they_say(count: int) -> None:
+    rng = np.random.default_rng(3)
+    held = []
+    for _ in range(120):
+        true = rng.normal(0, 0.7, count)
+        true -= true.mean()
+        places = rank(count, noisy(true, choose_pairs(count, 0), rng))
+        held += [place.low <= true[place.index] <= place.high for place in places]
+    assert 0.92 < np.mean(held) <= (1.0 if count == 3 else 0.98)
+
+
+def test_intervals_hold_the_truth_behind_plain_votes_too() -> None:
     rng = np.random.default_rng(3)
     true = rng.normal(0, 0.7, 10)
     true -= true.mean()
@@ -67,11 +100,11 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
     held = []
     for _ in range(200):
         votes = [
-            Duel(i, j, float(rng.random() < 1 / (1 + math.exp(true[j] - true[i]))))
-            for i, j in pairs
+            Duel(d.first, d.second, float(rng.random() < d.p_first))
+            for d in duels_of(list(true), pairs)
         ]
         held += [place.low <= true[place.index] <= place.high for place in rank(10, votes)]
-    assert 0.92 < np.mean(held) < 0.98
+    assert 0.92 < np.mean(held) < 0.99
 
 
 def test_few_pictures_are_all_compared() -> None:

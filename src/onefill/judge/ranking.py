@@ -4,6 +4,11 @@ Each picture has a score; sigmoid(score_i - score_j) is the probability that pic
 than picture j (Bradley and Terry, Biometrika 39, 1952). Scores are fitted on the judge's
 symmetrised, calibrated probabilities by cross entropy. A small ridge keeps the optimum finite and
 unique when one picture wins every pair, so that Newton's method always converges.
+
+A judge that says the same of a pair each time is no crowd of voters; what is uncertain of a score
+is how far its answers to different pairs contradict one another. So intervals come from the
+residuals (a sandwich covariance, HC3: MacKinnon and White, J. Econometrics 29, 1985) with
+Student's quantile for the answers that are left over, one for each closed loop of pairs.
 """
 
 from __future__ import annotations
@@ -20,7 +25,8 @@ MOST_PAIRS = 1000
 
 _ROUNDS = 8  # pairs a picture is in are at least twice this, however many pictures there are
 _RIDGE = 0.01  # a prior on scores of standard deviation 10: nothing but the runaway ones feel it
-_QUANTILE_95 = 1.959964
+_NORMAL_975 = 1.959964
+_STUDENT_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)  # 1 to 9 left over
 _ALIKE = 4  # decimals of a score; what differs less is a tie
 _MOST_STEPS = 100
 _CONVERGED = 1e-10
@@ -90,17 +96,15 @@ def choose_pairs(count: int, seed: int, most: int = MOST_PAIRS) -> list[tuple[in
 def rank(count: int, duels: Sequence[Duel]) -> list[Place]:
     """The pictures, best first; those of the same score stay in the order given.
 
-    The interval is that of one answer a pair: the score, give or take 1.96 standard deviations of
-    a fit in which every pair were one person's vote, right as often as the judge says.
-
     Args:
-        count: of pictures.
-        duels: the pairs asked.
+        count: of pictures, at least 3.
+        duels: the pairs asked; they connect all pictures, and are at least as many.
     """
     scores, covariance = _fit(count, duels)
     rounded = [round(float(score), _ALIKE) for score in scores]
     order = sorted(range(count), key=lambda index: (-rounded[index], index))
-    widths = _QUANTILE_95 * np.sqrt(np.maximum(np.diag(covariance), 0.0))
+    quantile = _student_975(len(duels) - count + 1)
+    widths = quantile * np.sqrt(np.maximum(np.diag(covariance), 0.0))
     places: list[Place] = []
     for position, index in enumerate(order, start=1):
         tied = bool(places) and rounded[places[-1].index] == rounded[index]
@@ -118,7 +122,7 @@ def rank(count: int, duels: Sequence[Duel]) -> list[Place]:
 
 
 def _fit(count: int, duels: Sequence[Duel]) -> tuple[Vector, Vector]:
-    """Scores (count,) with mean 0, and the covariance (count, count) of their distance to it."""
+    """Scores (count,) with mean 0, and the covariance (count, count) of their distances to it."""
     first = np.array([duel.first for duel in duels], dtype=np.intp)
     second = np.array([duel.second for duel in duels], dtype=np.intp)
     wanted = np.array([duel.p_first for duel in duels], dtype=np.float64)
@@ -136,10 +140,39 @@ def _fit(count: int, duels: Sequence[Duel]) -> tuple[Vector, Vector]:
             if size < _CONVERGED:
                 break
         scores, loss = scores - size * step, min(tried, loss)
+    return scores - scores.mean(), _covariance(scores, first, second, wanted)
+
+
+def _covariance(
+    scores: Vector, first: NDArray[np.intp], second: NDArray[np.intp], wanted: Vector
+) -> Vector:
+    """Of the scores' distances to their mean, from how badly they fit the answers."""
     curvature = _derivatives(scores, first, second, wanted)[1]
     # Only differences were asked about; how far all of them lie from nowhere is not uncertainty.
-    centred = np.eye(count) - 1.0 / count
-    return scores - scores.mean(), centred @ np.linalg.inv(curvature) @ centred
+    centred = np.eye(len(scores)) - 1.0 / len(scores)
+    spread = centred @ np.linalg.inv(curvature) @ centred
+    p = _sigmoid(scores[first] - scores[second])
+    apart = spread[first, first] + spread[second, second] - 2.0 * spread[first, second]
+    # An answer pulls the scores towards itself; its residual would be as much larger without it.
+    residual = (wanted - p) / (1.0 - p * (1.0 - p) * apart)
+    pull = np.zeros((len(wanted), len(scores)))
+    rows = np.arange(len(wanted))
+    pull[rows, first] = residual
+    pull[rows, second] = -residual
+    covariance: Vector = spread @ (pull.T @ pull) @ spread
+    return covariance
+
+
+def _student_975(left_over: int) -> float:
+    """The quantile of Student's distribution; beyond the table by its expansion in 1 / n."""
+    if left_over <= len(_STUDENT_975):
+        return _STUDENT_975[left_over - 1]
+    z = _NORMAL_975
+    return z + (z**3 + z) / (4 * left_over) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * left_over**2)
+
+
+def _sigmoid(margin: Vector) -> Vector:
+    return 1.0 / (1.0 + np.exp(-margin))
 
 
 def _loss(
@@ -154,7 +187,7 @@ def _derivatives(
     scores: Vector, first: NDArray[np.intp], second: NDArray[np.intp], wanted: Vector
 ) -> tuple[Vector, Vector]:
     """Gradient (count,) and Hessian (count, count) of ``_loss``."""
-    p = 1.0 / (1.0 + np.exp(-(scores[first] - scores[second])))
+    p = _sigmoid(scores[first] - scores[second])
     gradient = _RIDGE * scores
     np.add.at(gradient, first, p - wanted)
     np.add.at(gradient, second, wanted - p)
