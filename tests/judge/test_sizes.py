@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from onefill.errors import BadInput
 from onefill.judge.loading import load_judge
 from onefill.judge.model import Judge
 from onefill.judge.processor import StillProcessor
-from onefill.judge.quantize import QUANTIZERS, check_quantizer
+from onefill.judge.quantize import check_quantizer, check_trainable
 from onefill.judge.sizes import (
     PUBLISHED,
     build_on_meta,
@@ -193,10 +194,11 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, quantizer: 
         check_quantizer(quantizer, torch.device("cpu"))
 
 
-@pytest.mark.parametrize("quantizer", QUANTIZERS)
-def test_a_quantized_judge_is_not_trained(quantizer: str) -> None:
-    with pytest.raises(BadInput, match="can be asked and not trained"):
-        check_quantizer(quantizer, torch.device("cuda"), training=True)
+def test_a_quantized_judge_is_not_trained(judge: Judge) -> None:
+    check_trainable(judge.model, "--base here")
+    quantized = SimpleNamespace(is_quantized=True)
+    with pytest.raises(BadInput, match="--base here: a quantized judge can be asked and not"):
+        check_trainable(quantized, "--base here")
 
 
 @pytest.mark.parametrize(
@@ -208,6 +210,8 @@ def test_a_quantized_judge_answers_about_alike(
     if find_spec(package) is None:
         pytest.skip(f"{package} is not installed")
     small = load_judge(str(judge_folder), device="cpu", quantize=quantizer)
+    with pytest.raises(BadInput, match="can be asked and not trained"):
+        check_trainable(small.model, "--base")
     pair = to_tensor(picture(1)), to_tensor(picture(2))
     with torch.no_grad():
         exact = judge.prob_first_better(*pair, [QUERY])

@@ -16,25 +16,20 @@ QUANTIZERS = tuple(_PACKAGES)
 """What ``--quantize`` takes: a package and what it makes of the linear layers' weights."""
 
 
-def check_quantizer(name: str, device: torch.device, *, training: bool = False) -> None:
+def check_quantizer(name: str, device: torch.device) -> None:
     """Refuse what cannot work, before a weight is read.
 
     Args:
         name: one of ``QUANTIZERS``.
         device: where the judge is to compute.
-        training: whether the judge's own weights are to be changed.
 
     Raises:
-        BadInput: no such quantizer, the judge is to be trained, the device is not the
-            quantizer's, or its package is not installed.
+        BadInput: no such quantizer, the device is not the quantizer's, or its package is not
+            installed.
     """
     where = f"--quantize {name}"
     if name not in QUANTIZERS:
         raise BadInput(f"{where}: unknown; choose from {', '.join(QUANTIZERS)}")
-    if training:
-        raise BadInput(
-            f"{where}: a judge in so few bits can be asked and not trained; leave --quantize out"
-        )
     devices = _DEVICES[name]
     if device.type not in devices:
         on_this = [other for other, known in _DEVICES.items() if device.type in known]
@@ -46,6 +41,23 @@ def check_quantizer(name: str, device: torch.device, *, training: bool = False) 
     package = _PACKAGES[name]
     if find_spec(package) is None:
         raise BadInput(f"{where}: needs the package {package}; `pip install {package}`")
+
+
+def check_trainable(model: Any, where: str) -> None:
+    """Refuse to train weights of so few bits.
+
+    Args:
+        model: a judge's network, as loaded.
+        where: what names it, such as "--base folder".
+
+    Raises:
+        BadInput: it is quantized, here or in its folder.
+    """
+    if getattr(model, "is_quantized", False):
+        raise BadInput(
+            f"{where}: a quantized judge can be asked and not trained; name the folder or hub id "
+            "it was made from"
+        )
 
 
 def quantization_config(name: str, dtype: torch.dtype) -> Any:
