@@ -139,6 +139,10 @@ def test_files_that_are_no_table(importing, tmp_path):
     empty = tmp_path / "empty.jsonl"
     empty.write_text("")
     assert "no rows" in importing(empty, *LOOKS).stderr
+    other = tmp_path / "table.csv"
+    other.write_text("first,second")
+    found = importing(other, *LOOKS)
+    assert found.code == 2 and "table.csv: ends in .csv; say how it is stored" in found.stderr
     torn = tmp_path / "torn.jsonl"
     torn.write_text('{"first": ')
     found = importing(torn, *LOOKS)

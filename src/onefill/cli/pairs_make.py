@@ -56,7 +56,7 @@ def make(
     ctx: typer.Context,
     path: Annotated[
         Path | None,
-        typer.Argument(metavar="[DATA]", help="The same as --data.", show_default=False),
+        typer.Argument(metavar="DATA", help="The same as --data.", show_default=False),
     ] = None,
     source: Annotated[
         From | None,

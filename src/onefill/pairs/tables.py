@@ -19,13 +19,23 @@ _BATCH = 64
 
 
 def guess_layout(name: str) -> Layout:
-    """What a file or dataset called ``name`` probably is."""
+    """What a file or dataset called ``name`` is.
+
+    Raises:
+        BadInput: a file whose name does not tell.
+    """
     path = Path(name)
     if path.is_dir() and any(path.glob("**/*.parquet")):
         return "parquet"
     if path.suffix in (".jsonl", ".ndjson"):
         return "jsonl"
-    return "parquet" if path.suffix == ".parquet" else "hf"
+    if path.suffix == ".parquet":
+        return "parquet"
+    if path.is_file():
+        raise BadInput(
+            f"{name}: ends in {path.suffix or 'nothing'}; say how it is stored, as --layout jsonl"
+        )
+    return "hf"
 
 
 def read_table(name: str, layout: Layout, split: str) -> Iterator[tuple[str, Row]]:
