@@ -226,3 +226,14 @@ def test_an_image_that_is_no_number_is_an_error(judge: Judge, value: float) -> N
     image[0, 1, 5, 5] = value
     with pytest.raises(OnefillError, match="an image holds values that are no numbers"):
         judge.logits(image, torch.rand(1, 3, 64, 64), [SHORT])
+
+
+def test_an_output_head_kept_on_the_disk_is_brought(
+    folder: Path, judge: Judge, picture: Draw
+) -> None:
+    where = {"model": "cpu", "lm_head": "disk"}
+    loaded = load_judge(str(folder), device="cpu", device_map=where)
+    assert loaded.model.lm_head.weight.is_meta
+    pair = to_tensor(picture(1)), to_tensor(picture(2))
+    with torch.no_grad():
+        assert torch.allclose(loaded.logits(*pair, [LONG]), judge.logits(*pair, [LONG]), atol=1e-5)

@@ -135,19 +135,20 @@ def test_shards_load_and_spread_over_devices(
     assert second.grad.any()
 
 
-def test_layers_kept_on_the_disk_answer_alike(sharded: Path, judge: Judge, picture: Draw) -> None:
-    where = dict.fromkeys(
-        ["model.visual", "lm_head"]
-        + [f"model.language_model.{part}" for part in ("embed_tokens", "norm", "rotary_emb")],
-        "cpu",
-    ) | {"model.language_model.layers": "disk"}
+@pytest.mark.parametrize("kept", ["model.language_model.layers", "model.visual"])
+def test_layers_kept_on_the_disk_answer_alike(
+    sharded: Path, judge: Judge, picture: Draw, kept: str
+) -> None:
+    parts = ("embed_tokens", "layers", "norm", "rotary_emb")
+    names = ["model.visual", "lm_head", *(f"model.language_model.{part}" for part in parts)]
+    where = dict.fromkeys(names, "cpu") | {kept: "disk"}
     loaded = load_judge(str(sharded), device="cpu", device_map=where)
-    assert loaded.model.model.language_model.layers[0].mlp.up_proj.weight.is_meta
-    pair = to_tensor(picture(1)), to_tensor(picture(2))
-    with torch.no_grad():
-        assert torch.allclose(
-            loaded.logits(*pair, [QUERY]), judge.logits(*pair, [QUERY]), atol=1e-5
-        )
+    assert next(loaded.model.get_submodule(kept).parameters()).is_meta
+    first, second = (to_tensor(picture(i), picture(i + 2)) for i in (1, 5))
+    for queries in ([QUERY, "Other?"], [QUERY] * 2):
+        with torch.no_grad():
+            found = loaded.logits(first, second, queries)
+            assert torch.allclose(found, judge.logits(first, second, queries), atol=1e-5)
 
 
 def test_a_missing_shard_is_refused(sharded: Path, tmp_path: Path) -> None:

@@ -113,8 +113,9 @@ class Judge:
 
     @property
     def device(self) -> torch.device:
-        """Where the model is, and images are brought."""
-        return self.model.device
+        """Where images are brought: of a model spread over devices, where the first weights are."""
+        weights = (weight.device for weight in self.model.parameters())
+        return next((device for device in weights if device.type != "meta"), self.model.device)
 
     def encode_images(self, images: Tensor) -> ImageFeatures:
         """Look at a batch of images once, for any number of questions; differentiable.
@@ -250,7 +251,7 @@ class Judge:
                 past_key_values=cache,
                 use_cache=True,
             )
-            cache.batch_select_indices(asks)
+            cache.reorder_cache(asks)
         else:
             before = longest
             embeddings = torch.cat([text_embeddings[asks], embeddings], dim=1)

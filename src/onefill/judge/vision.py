@@ -109,7 +109,8 @@ class VisionLayouts:
     def __init__(self, visual: Any) -> None:
         self.visual = visual
         embedding = visual.patch_embed
-        embedding.proj = PatchProjection.in_place_of(embedding.proj)
+        if not hasattr(embedding.proj, "_hf_hook"):  # one that accelerate brings stays as it is
+            embedding.proj = PatchProjection.in_place_of(embedding.proj)
         for block in visual.blocks:
             block.attn = BatchedAttention(block.attn)
         self._one = lru_cache(maxsize=_LAYOUTS)(self._tables_of_one)
