@@ -25,7 +25,9 @@ def help_pages() -> list[list[str]]:
     pages: list[list[str]] = [[]]
     for name in COMMANDS:
         pages.append([name])
-        command = typer.main.get_command(importlib.import_module(f"onefill.cli.{name}").app)
+        command = typer.main.get_command(
+            importlib.import_module(f"onefill.cli.{name.replace('-', '_')}").app
+        )
         pages.extend([name, sub] for sub in getattr(command, "commands", {}))
     return pages
 

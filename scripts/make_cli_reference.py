@@ -30,7 +30,7 @@ edit the commands, not this page.
 - An error is one line. `ONEFILL_DEBUG=1` in front of a command adds the traceback.
 
 More about each: [training](training.md), [editing](editing.md), [judging](judging.md),
-[tasks](tasks.md), [embedded models](embedded-models.md).
+[preference pairs](preference-pairs.md), [tasks](tasks.md), [embedded models](embedded-models.md).
 """
 
 
@@ -46,7 +46,9 @@ def make_page() -> str:
     pages: list[list[str]] = [[]]
     for name in COMMANDS:
         pages.append([name])
-        command = typer.main.get_command(importlib.import_module(f"onefill.cli.{name}").app)
+        command = typer.main.get_command(
+            importlib.import_module(f"onefill.cli.{name.replace('-', '_')}").app
+        )
         pages.extend([name, sub] for sub in getattr(command, "commands", {}))
     sections = []
     for page in pages:

@@ -28,7 +28,9 @@ def pages() -> list[tuple[str, ...]]:
     found: list[tuple[str, ...]] = [()]
     for name in COMMANDS:
         found.append((name,))
-        command = typer.main.get_command(importlib.import_module(f"onefill.cli.{name}").app)
+        command = typer.main.get_command(
+            importlib.import_module(f"onefill.cli.{name.replace('-', '_')}").app
+        )
         found.extend((name, sub) for sub in getattr(command, "commands", {}))
     return found
 
@@ -62,7 +64,7 @@ def test_help_imports_nothing_heavy_and_is_quick(page: tuple[str, ...]) -> None:
 
 def test_the_table_of_commands_says_what_each_commands_own_help_is_about() -> None:
     for name, summary in COMMANDS.items():
-        app = importlib.import_module(f"onefill.cli.{name}").app
+        app = importlib.import_module(f"onefill.cli.{name.replace('-', '_')}").app
         assert isinstance(app, typer.Typer)
         assert summary.endswith(".")
         assert len(summary) <= 78

@@ -51,7 +51,9 @@ def parse(line: str) -> None:
     ends = [place for place, word in enumerate(words) if word in ("|", ">", "&&")]
     name, *arguments = words[: ends[0]] if ends else words
     assert name in COMMANDS, f"{name} is no command"
-    command: Any = typer.main.get_command(importlib.import_module(f"onefill.cli.{name}").app)
+    command: Any = typer.main.get_command(
+        importlib.import_module(f"onefill.cli.{name.replace('-', '_')}").app
+    )
     if arguments and arguments[0] in getattr(command, "commands", {}):
         command = command.commands[arguments.pop(0)]
     command.make_context(f"onefill {name}", arguments)
