@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -7,13 +8,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
+from onefill.judge.pair import PreferencePair
+from onefill.judge.verdict import Verdict
+from onefill.judge.verdicts_file import VerdictWriter
 from onefill.pocket.judge_architecture import write_random_judge
 
 Draw = Callable[..., Image.Image]
@@ -137,6 +141,46 @@ def test_a_run_killed_for_real_leaves_whole_lines_and_is_finished_by_the_next(
     assert f"goes on after {found} of 800 pairs" in result.stderr
     pairs = [{k: v for k, v in row.items() if k != "verdicts"} for row in read_rows(out)]
     assert pairs == read_rows(folder / "data/pairs.jsonl")
+
+
+def test_ctrl_c_leaves_whole_lines_and_exit_code_130(
+    ask: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stock = VerdictWriter.write
+
+    def write(self: VerdictWriter, pair: PreferencePair, verdicts: Sequence[Verdict]) -> None:
+        if pair.line == 9:
+            raise KeyboardInterrupt
+        stock(self, pair, verdicts)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(VerdictWriter, "write", write)
+        result = ask()
+    assert (result.code, result.stdout, result.stderr) == (130, "", "interrupted\n")
+    assert len(read_rows(folder / "out.jsonl")) == 8
+    assert "goes on after 8 of 20 pairs" in ask().stderr
+
+
+def test_a_full_disk_leaves_whole_lines(
+    ask: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stock = os.pwrite
+    room = 1000
+
+    def pwrite(file: int, text: bytes, offset: int) -> int:
+        if offset >= room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return stock(file, text[: room - offset], offset)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", pwrite)
+        result = ask()
+    assert (result.code, result.stdout) == (1, "")
+    assert result.stderr.count("\n") == 1
+    assert "-o out.jsonl: cannot be written (No space left" in result.stderr
+    assert 0 < len(read_rows(folder / "out.jsonl")) < 20
+    assert ask().code == 0
+    assert len(read_rows(folder / "out.jsonl")) == 20
 
 
 def refused(result: Any, named: str) -> None:

@@ -44,7 +44,7 @@ def judge_pairs(
 
     written = read_written(output, pairs)
     judge = load()
-    check_written(output, written, judge, registry, skip_bad=skip_bad)
+    check_written(output, written, judge, registry, batch=batch, skip_bad=skip_bad)
     _say_what_is_unseen(judge, pairs)
     if written.done:
         console.say(f"{output}: goes on after {written.done} of {len(pairs)} pairs")

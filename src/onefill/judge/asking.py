@@ -196,7 +196,7 @@ class _Eye:
 
 
 def _bytes(features: ImageFeatures) -> int:
-    return features.tokens.numel() * features.tokens.element_size()
+    return sum(tensor.nbytes for tensor in (features.tokens, *features.deepstack))
 
 
 def _ask_all(

@@ -95,6 +95,7 @@ def check_written(
     judge: Judge,
     registry: TaskRegistry,
     *,
+    batch: int,
     skip_bad: bool,
 ) -> None:
     """Make sure that this judge wrote the file, and that what it left out is bad indeed.
@@ -104,6 +105,7 @@ def check_written(
         written: what ``read_written`` found in it.
         judge: who is to go on; asked again about a few pairs, spread over the file.
         registry: the tasks.
+        batch: see ``ask_pairs``.
         skip_bad: whether pairs may be left out.
 
     Raises:
@@ -116,14 +118,15 @@ def check_written(
                 f"-o {path}: line {line} of the pairs was skipped; give --skip-bad again, or mend "
                 f"it and {_NEW}"
             )
-        for pair, _ in ask_pairs(judge, written.skipped, registry, on_bad=lambda *_: None):
+        again = ask_pairs(judge, written.skipped, registry, batch=batch, on_bad=lambda *_: None)
+        for pair, _ in again:
             raise BadInput(
                 f"-o {path}: line {pair.line} of the pairs has no verdict, and nothing is wrong "
                 f"with it now; {_NEW}"
             )
     stride = max(1, -(-len(written.judged) // _ASKED_AGAIN))
     sample = list(reversed(written.judged))[::stride]
-    answered = ask_pairs(judge, [pair for pair, _ in sample], registry)
+    answered = ask_pairs(judge, [pair for pair, _ in sample], registry, batch=batch)
     for (pair, verdicts), (_, found) in zip(answered, sample, strict=True):
         if not _same(verdicts, found):
             raise BadInput(
