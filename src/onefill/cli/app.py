@@ -25,12 +25,14 @@ COMMANDS = {
     "train": "Teach the policy to please the judge, and measure what it learned.",
     "edit": "Paint inside a mask of a photograph; every other pixel stays.",
     "judge": "Say which of two pictures is better, and how sure that is.",
+    "train-judge": "Train a judge on preference pairs, measure and calibrate it.",
+    "judge-eval": "Say how often a judge agrees with known winners, and where it is most wrong.",
     "pairs": "Make preference pairs without people, check them, or import somebody else's.",
     "tasks": "List the tasks, or draw example masks of one.",
     "models": "List the embedded models, what they know and how they were made.",
     "pocket": "Make the embedded models from scratch, and measure them.",
 }
-"""Command to the line shown by ``onefill --help``; the module is ``onefill.cli.<command>``."""
+"""Command to the line shown by ``onefill --help``."""
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C."""
@@ -54,7 +56,7 @@ class _CommandTable(TyperGroup):
         name, command, rest = super().resolve_command(ctx, args)
         if name is None:
             return name, command, rest
-        module = importlib.import_module(f"onefill.cli.{name}")
+        module = importlib.import_module(f"onefill.cli.{name.replace('-', '_')}")
         return name, typer.main.get_command(module.app), rest
 
     def invoke(self, ctx: Any) -> Any:

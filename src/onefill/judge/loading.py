@@ -11,6 +11,7 @@ import torch
 from transformers.utils import logging
 
 from onefill.errors import BadInput
+from onefill.judge.canary import check_canaries
 from onefill.judge.card import read_card
 from onefill.judge.families import MODEL_CLASSES
 from onefill.judge.model import Judge
@@ -21,7 +22,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 # Weights only as safetensors: a pickle would run whatever its author put into it.
-_HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja"]
+_HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja", "canaries/*.png"]
 
 
 def load_judge(
@@ -47,8 +48,8 @@ def load_judge(
 
     Raises:
         BadInput: there is no such judge, its files are incomplete or damaged, it is another
-            kind of model, it was trained with another query template, or it cannot be quantized
-            here.
+            kind of model, it was trained with another query template, it cannot be quantized here,
+            or it answers its canary pairs otherwise than when it was made.
     """
     where = f"--judge {model}"
     target = pick_device(device)
@@ -88,6 +89,10 @@ def load_judge(
     network.requires_grad_(False).eval()
     if not placed:
         network.to(target)
+    try:
+        check_canaries(folder, judge, coarse=dtype != "float32" or quantize is not None)
+    except BadInput as error:
+        raise BadInput(f"{where}: {error}") from error
     return judge
 
 

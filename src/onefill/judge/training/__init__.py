@@ -1,0 +1,1 @@
+"""Training a judge on preference pairs (the paper's Eq. 3)."""
