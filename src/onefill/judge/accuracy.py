@@ -124,7 +124,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class AccuracyTable:
-    """Every task and dimension that has pairs, in their order, and all pairs together."""
+    """Every task and dimension that has pairs, by name, and all pairs together."""
 
     cells: Mapping[str, Cell]
     overall: Cell
@@ -170,7 +170,7 @@ def accuracy_table(rows: Sequence[Answer]) -> AccuracyTable:
     cells: dict[str, list[Answer]] = {}
     for row in rows:
         cells.setdefault(row.cell, []).append(row)
-    return AccuracyTable({name: _cell(found) for name, found in cells.items()}, _cell(rows))
+    return AccuracyTable({name: _cell(found) for name, found in sorted(cells.items())}, _cell(rows))
 
 
 def temperatures(rows: Sequence[Answer]) -> dict[str, float]:
