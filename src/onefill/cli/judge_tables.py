@@ -51,13 +51,13 @@ def accuracy_tables(table: AccuracyTable, pairs: int) -> Iterator[Table]:
     if not table.overall.by_strength:
         return
     ranges = [(low, high) for low, high, _ in table.overall.by_strength]
-    headings = tuple(f"{low:.1f}–{high:.1f}" for low, high in ranges)
+    limits = tuple(f"{low:.1f}–{high:.1f}" for low, high in ranges)
     third = _open_table(
-        "Accuracy by strength of the difference, % (pairs)", "task/dimension", headings
+        "Accuracy by strength of the difference, % (pairs)", "task/dimension", limits
     )
     for name, cell in cells:
         found = {(low, high): share for low, high, share in cell.by_strength}
-        row = [found.get(limits) for limits in ranges]
+        row = [found.get(edges) for edges in ranges]
         if found:
             shown = (f"{100 * s.rate:.0f} ({s.n})" if s else "–" for s in row)
             third.add_row(escape(name), *shown)
