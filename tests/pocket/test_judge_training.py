@@ -3,17 +3,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from onefill.judge.preprocess import cut_patches
 from onefill.judge.query import build_messages, build_query
 from onefill.pocket import judge_training as training
 from onefill.pocket.judge_architecture import TowerSize
+from onefill.pocket.judge_training_hardening import Hardening
 from onefill.pocket.judge_training_reading import PairSource
 from onefill.pocket.judge_training_vision import contest_batch, vision_loss
 from onefill.pocket.pairs import ALIGNMENT, CELLS, DIMENSIONS, GAP, LABELS, NOTHING
 from onefill.pocket.pairs_cache import TASKS, Contests
 from onefill.pocket.scenes import SIZE
+from onefill.pocket.second_judge import SecondJudge, load_second_judge
 
 TINY = TowerSize(layers=2, width=32, heads=2, feed_forward=48)
 
@@ -126,3 +129,35 @@ def test_a_short_training_lowers_the_losses_and_goes_on(student, contests, tmp_p
     for name, module in student.modules().items():
         for key, value in module.state_dict().items():
             assert torch.equal(value, again.modules()[name].state_dict()[key]), (name, key)
+
+
+def test_attacked_pictures_move_against_the_judge_and_stay_within_bounds(student, contests):
+    """With the judge's weights left alone, the stock of attacks fools it more and more."""
+    pictures = torch.from_numpy(contests.pictures).permute(0, 1, 4, 2, 3).float()
+    source = PairSource(contests, student.tasks)
+    hardening = Hardening(student.tower, student.reader)
+    for parameter in (*student.tower.parameters(), *student.reader.parameters()):
+        parameter.requires_grad_(False)
+    found = []
+    for step in range(5):
+        loss = hardening.loss(pictures, source, np.random.default_rng(step))
+        loss.backward()
+        found.append(loss.item())
+        attack = hardening._attack
+        assert attack is not None
+        assert (attack.change.abs() <= attack.bound + 1e-4).all() or step == 0
+        assert not attack.change.detach()[(attack.window == 0).expand_as(attack.change)].any()
+    assert found[-1] > found[0]
+
+
+def test_the_second_judge_is_antisymmetric_and_comes_back_from_disk(tmp_path):
+    torch.manual_seed(0)
+    judge = SecondJudge()
+    save_file({n: v.half().contiguous() for n, v in judge.state_dict().items()}, tmp_path / "w")
+    loaded = load_second_judge(tmp_path / "w")
+    first, second = torch.rand(2, 4, 3, SIZE, SIZE) * 255
+    columns, words = torch.tensor([0, 1, 2, 3]), torch.tensor([0, 5, 9, 3])
+    one = loaded.prob_first_better(first, second, columns, words)
+    other = loaded.prob_first_better(second, first, columns, words)
+    assert torch.allclose(one + other, torch.ones(4), atol=1e-5)
+    assert torch.allclose(one, judge.prob_first_better(first, second, columns, words), atol=1e-2)

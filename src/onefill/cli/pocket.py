@@ -24,6 +24,7 @@ class Stage(StrEnum):
     POLICY = "policy"
     CLASSIFIER = "classifier"
     JUDGE = "judge"
+    SECOND_JUDGE = "second-judge"
     ALL = "all"
 
 

@@ -1,6 +1,6 @@
 """The recipe of the embedded models, stage by stage: ``onefill pocket build``.
 
-scenes -> vae -> policy, and classifier and judge beside them. VAE, policy and judge go on
+scenes -> vae -> policy, and classifier and judges beside them. VAE, policy and judge go on
 where they were stopped; every stage writes its result whole or not at all.
 """
 
@@ -24,9 +24,19 @@ from onefill.pocket.scenes_export import export_scenes
 from onefill.pocket.sources import source_list
 from onefill.pocket.vae_training import train_vae
 
-STAGES = ("scenes", "vae", "policy", "classifier", "judge")
-MINUTES = {"scenes": 2.0, "vae": 11.0, "policy": 87.0, "classifier": 4.0, "judge": 64.0}
+STAGES = ("scenes", "vae", "policy", "classifier", "judge", "second-judge")
+MINUTES = {
+    "scenes": 2.0,
+    "vae": 11.0,
+    "policy": 153.0,
+    "classifier": 4.0,
+    "judge": 64.0,
+    "second-judge": 14.0,
+}
 """Wall time in minutes of each stage for the shipped models, on one CPU core."""
+
+REMOVAL_STRENGTH = 0.6
+"""Noise level at which a removal begins from its surroundings; at 1.0 it paints from noise."""
 
 Log = Callable[[str], None]
 
@@ -38,7 +48,7 @@ def build(
 
     Args:
         stages: names out of ``STAGES``.
-        out: receives ``scenes/`` and ``weights/{policy,judge,classifier.safetensors}``.
+        out: receives ``scenes/`` and ``weights/``: policy, judge, classifier and second judge.
         cache: fetched pictures, drawn scenes, latents and the state of unfinished trainings.
         minutes: of every stage; None for those of the shipped models.
         seed: of every stage.
@@ -57,6 +67,11 @@ def build(
         elif stage == "classifier":
             weights = out / "weights" / "classifier.safetensors"
             train_classifier(weights, cache, spent, seed, log)
+        elif stage == "second-judge":
+            from onefill.pocket.second_judge import train_second_judge
+
+            second = out / "weights" / "second_judge.safetensors"
+            train_second_judge(second, cache, spent, seed, log)
         else:
             from onefill.pocket.judge_training import build as build_judge
 
@@ -96,10 +111,11 @@ def policy_card(seed: int, minutes: float, samples: int) -> dict[str, Any]:
         "max_sequence_length": flow_training.TOKENS,
         "vocabulary": list(vocabulary.WORDS),
         "text_words": list(vocabulary.TEXT_WORDS),
+        "strength": {"removal": REMOVAL_STRENGTH},
         "facts": {
             "recipe": f"onefill pocket build --stage policy --minutes {minutes:g} --seed {seed}",
             "samples": samples,
-            "scenes": flow_training.POOL_SIZE,
+            "scenes": flow_training.POOL_SIZE + flow_training.REMOVALS,
             "weights": "float16 on disk, moving average of the training",
             "held out": f"drawings of {vocabulary.HELD_OUT_SET}, six photographs, one font",
         },

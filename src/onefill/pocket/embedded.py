@@ -27,6 +27,9 @@ JUDGES: dict[str, Path] = {"pocket": _HERE / "weights" / "judge"}
 CLASSIFIER = _HERE / "weights" / "classifier.safetensors"
 """What names the object in a fill when a policy is scored."""
 
+SECOND_JUDGE = _HERE / "weights" / "second_judge.safetensors"
+"""What is asked beside a judge, to see whether a reward is more than the judge's opinion."""
+
 _CARD = {"policies": "onefill.json", "judges": "onefill_judge.json"}
 _FLAG = {"policies": "--model", "judges": "--judge"}
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)+")

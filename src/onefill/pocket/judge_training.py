@@ -235,7 +235,7 @@ _WEIGHTS = {"damage": 0.3, "names": 0.3, "ends": 0.5, "taught": 0.3, "fooled": 0
 def _judge(
     student: Student, contests: Contests, rng: np.random.Generator
 ) -> tuple[Losses, Tensor, PairSource]:
-    """Losses of a batch of contests and of pairs from it; its pictures, and where pairs come from."""
+    """Losses of a batch of contests and of pairs from it; its pictures; the source of pairs."""
     chosen = rng.integers(len(contests), size=12)
     batch = contest_batch(contests, chosen, rng)
     tokens = _tokens(student, batch)

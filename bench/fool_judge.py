@@ -1,0 +1,211 @@
+"""How far a judge can be led by its own gradient, beside a second judge and the clean picture.
+
+python bench/fool_judge.py --cache FOLDER [--judge FOLDER ...] [--pairs 24] [--steps 50]
+
+Held-out pairs (drawn from the recipe's sources, fetched into the cache) give a damaged picture
+and the clean one. The damaged picture is the reference, and its copy is changed by Adam so that
+the judge prefers it to the reference; the changed copy is then asked about with fresh eyes:
+
+- pixels: every pixel is free, two grey levels a step.
+- policy: the weights of a LoRA on the embedded policy are free, as in `onefill train`; held-out
+  fill and removal scenes, the policy's own result as the reference.
+
+Printed for each: P(yes) of the judge before and after, P(yes) of the second judge after, and the
+change of the PSNR to the clean picture. A judge that cannot be fooled gains only where the
+others agree. One JSON document.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from onefill.allocator import keep_freed_memory
+from onefill.images import read_image
+from onefill.judge.loading import load_judge
+from onefill.judge.model import Judge
+from onefill.judge.query import build_query
+from onefill.pocket import embedded
+from onefill.pocket.pairs import ALIGNMENT, CELLS, DIMENSIONS, LABELS
+from onefill.pocket.pairs_accuracy import held_out_pairs
+from onefill.pocket.pictures import load_pictures
+from onefill.pocket.score import read_held_out
+from onefill.pocket.second_judge import SecondJudge, load_second_judge
+from onefill.pocket.sources import HELD_OUT
+from onefill.pocket.vocabulary import REMOVAL_PROMPT
+from onefill.policy.loading import load_policy
+from onefill.tasks.registry import load_tasks
+
+Row = dict[str, float]
+
+
+def psnr(pictures: Tensor, clean: Tensor) -> Tensor:
+    """PSNR in dB (B,) of (B, 3, H, W) in [0, 1]."""
+    error = (pictures - clean).square().mean((1, 2, 3)).clamp(min=1e-6)
+    return -10 * torch.log10(error)
+
+
+def questions(task: str, dimension: str, prompts: Sequence[str | None]) -> list[str]:
+    """The judge's queries for one cell."""
+    described = load_tasks().get(task)
+    return [build_query(described, described.dimension(dimension), prompt) for prompt in prompts]
+
+
+def second_opinion(
+    second: SecondJudge, first: Tensor, reference: Tensor, dimension: str, words: list[int]
+) -> Tensor:
+    """P(first better) of the second judge, pictures rounded to 8 bits."""
+    columns = torch.full((len(first),), DIMENSIONS.index(dimension))
+    with torch.no_grad():
+        return second.prob_first_better(
+            (first * 255).round(), (reference * 255).round(), columns, torch.tensor(words)
+        )
+
+
+@torch.no_grad()
+def symmetric(judge: Judge, first: Tensor, second: Tensor, queries: list[str]) -> Tensor:
+    """P(first better) asked in both orders, pictures rounded to 8 bits by the judge itself."""
+    forward, backward = judge.logits(first, second, queries), judge.logits(second, first, queries)
+    return torch.sigmoid((forward - backward) / 2)
+
+
+def fool_pixels(
+    judge: Judge, second: SecondJudge, cache: Path, count: int, steps: int, seed: int
+) -> dict[str, Row]:
+    """Free pixels, per cell: see the module."""
+    pictures = load_pictures(HELD_OUT, cache)
+    rows: dict[str, Row] = {}
+    for task, dimension in CELLS:
+        if dimension == ALIGNMENT:
+            continue
+        pairs = held_out_pairs(pictures, task, dimension, count, seed)
+        clean, damaged = (
+            torch.from_numpy(np.stack(side)).permute(0, 3, 1, 2).float() / 255
+            for side in zip(
+                *(
+                    (p.first, p.second) if p.winner == "first" else (p.second, p.first)
+                    for p in pairs
+                ),
+                strict=True,
+            )
+        )
+        queries = questions(task, dimension, [None] * count)
+        change = torch.zeros_like(damaged, requires_grad=True)
+        optimizer = torch.optim.Adam([change], lr=2 / 255)
+        for _ in range(steps):
+            loss = -judge.logits((damaged + change).clamp(0, 1), damaged, queries).sum()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        fooled = (damaged + change.detach()).clamp(0, 1)
+        before = symmetric(judge, damaged, damaged, queries)
+        words = [0] * count
+        rows[f"{task}/{dimension}"] = {
+            "judge_before": float(before.mean()),
+            "judge_after": float(symmetric(judge, fooled, damaged, queries).mean()),
+            "second_after": float(second_opinion(second, fooled, damaged, dimension, words).mean()),
+            "psnr_change": float((psnr(fooled, clean) - psnr(damaged, clean)).mean()),
+        }
+    return rows
+
+
+def fool_policy(
+    judge: Judge, second: SecondJudge, count: int, steps: int, seed: int
+) -> dict[str, Row]:
+    """A LoRA on the embedded policy, per task, all dimensions but text alignment together."""
+    folder = embedded.scenes("heldout")
+    rows: dict[str, Row] = {}
+    for task in ("fill", "removal"):
+        policy = load_policy(embedded.resolve("policies", "pocket"))
+        policy.add_lora(rank=16, alpha=16, seed=seed)
+        scenes = read_held_out(folder, task)
+        images = torch.from_numpy(scenes.pictures[:count]).permute(0, 3, 1, 2).float() / 255
+        masks = torch.from_numpy(scenes.masks[:count]).float()[:, None]
+        taken = scenes.rows[:count]
+        prompts = [row["prompt"] if task == "fill" else REMOVAL_PROMPT for row in taken]
+        words = [LABELS.index(row["word"]) if task == "fill" else len(LABELS) - 1 for row in taken]
+        truth = images
+        if task == "removal":
+            files = [read_image(folder / row["truth"]) for row in taken]
+            truth = torch.from_numpy(np.stack([np.asarray(f) for f in files]))
+            truth = truth.permute(0, 3, 1, 2).float() / 255
+        dimensions = [d for t, d in CELLS if t == task and d != ALIGNMENT]
+        conditions = policy.encode(images, masks, prompts)
+        noise = policy.noise(conditions, torch.Generator().manual_seed(seed))
+        count_steps, guidance = policy.settings.steps, policy.settings.guidance
+
+        def painted(latents: Tensor) -> Tensor:
+            return torch.where(masks > 0, policy.decode(latents, conditions), images)  # noqa: B023
+
+        with torch.no_grad():
+            start = painted(policy.sample(conditions, noise, steps=count_steps, guidance=guidance))
+        optimizer = torch.optim.Adam(policy.trainable_parameters().values(), lr=6e-4)
+        generator = torch.Generator().manual_seed(seed)
+        for _ in range(steps):
+            until = int(torch.randint(count_steps // 2, count_steps, (1,), generator=generator))
+            x, sigma = policy.partial(
+                conditions, noise, steps=count_steps, guidance=guidance, until=until
+            )
+            image = painted(policy.one_step_x0(x, sigma, conditions, guidance=guidance))
+            loss = sum(
+                -judge.logits(image, start, questions(task, d, [None] * count)).sum()
+                for d in dimensions
+            )
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[union-attr]
+            optimizer.step()
+        with torch.no_grad():
+            end = painted(policy.sample(conditions, noise, steps=count_steps, guidance=guidance))
+        ours = [
+            symmetric(judge, end, start, questions(task, d, [None] * count)) for d in dimensions
+        ]
+        theirs = [second_opinion(second, end, start, d, words) for d in dimensions]
+        rows[task] = {
+            "judge_after": float(torch.stack(ours).mean()),
+            "second_after": float(torch.stack(theirs).mean()),
+            "psnr_change": float((psnr(end, truth) - psnr(start, truth)).mean()),
+        }
+    return rows
+
+
+def mean_of(rows: dict[str, Row]) -> Row:
+    """The mean of every column."""
+    return {
+        name: float(np.mean([row[name] for row in rows.values()]))
+        for name in next(iter(rows.values()))
+    }
+
+
+def main() -> None:
+    """Print one JSON document."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cache", type=Path, required=True)
+    parser.add_argument("--judge", action="append", help="default: pocket; several may be given")
+    parser.add_argument("--pairs", type=int, default=24)
+    parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--skip-policy", action="store_true")
+    arguments = parser.parse_args()
+    keep_freed_memory()
+    second = load_second_judge(embedded.SECOND_JUDGE)
+    report = {}
+    for name in arguments.judge or ["pocket"]:
+        judge = load_judge(embedded.resolve("judges", name), device="cpu", offline=True)
+        settings = (arguments.pairs, arguments.steps, arguments.seed)
+        pixels = fool_pixels(judge, second, arguments.cache, *settings)
+        report[name] = {"pixels": {**pixels, "mean": mean_of(pixels)}}
+        if not arguments.skip_policy:
+            report[name]["policy"] = fool_policy(judge, second, *settings)
+    json.dump(report, sys.stdout, indent=1)
+    print()
+
+
+if __name__ == "__main__":
+    main()
