@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -174,7 +173,7 @@ def test_half_precision_changes_an_answer_little(
 
 
 def test_an_unknown_dtype_is_refused(judge_folder: Path) -> None:
-    with pytest.raises(BadInput, match="dtype float8: unknown; choose from float32"):
+    with pytest.raises(BadInput, match="--dtype float8: unknown; choose from float32"):
         load_judge(str(judge_folder), device="cpu", dtype="float8")
 
 
@@ -195,11 +194,16 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, quantizer: 
         check_quantizer(quantizer, torch.device("cpu"))
 
 
-def test_a_quantized_judge_is_not_trained(judge: Judge) -> None:
-    check_trainable(judge.model, "--base here")
-    quantized = SimpleNamespace(is_quantized=True)
+def test_a_quantized_judge_is_not_trained(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
+    from onefill.judge.training import session
+    from onefill.judge.training.settings import JudgeTrainingSettings
+
+    settings = JudgeTrainingSettings(pairs=("pairs.jsonl",), base="here", method="lora", rate=1e-4)
+    monkeypatch.setattr(session, "load_judge", lambda *_, **__: judge)
+    assert session._load_base(settings, offline=True) is judge
+    monkeypatch.setattr(judge.model, "is_quantized", True, raising=False)
     with pytest.raises(BadInput, match="--base here: a quantized judge can be asked and not"):
-        check_trainable(quantized, "--base here")
+        session._load_base(settings, offline=True)
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def load_judge(
     where = f"--judge {model}"
     target = pick_device(device)
     if dtype not in DTYPES:
-        raise BadInput(f"dtype {dtype}: unknown; choose from {', '.join(DTYPES)}")
+        raise BadInput(f"--dtype {dtype}: unknown; choose from {', '.join(DTYPES)}")
     placed: dict[str, Any] = {"device_map": device_map} if device_map is not None else {}
     if quantize is not None:
         check_quantizer(quantize, target)

@@ -19,6 +19,7 @@ from onefill.judge.loading import load_judge
 from onefill.judge.model import Judge
 from onefill.judge.pair import PreferencePair
 from onefill.judge.pairs_file import read_pairs
+from onefill.judge.quantize import check_trainable
 from onefill.judge.training.examples import Example, PictureShelf, make_examples
 from onefill.judge.training.folder import TrainingFolder
 from onefill.judge.training.optimizer import JudgeOptimizer
@@ -223,11 +224,13 @@ def _read(
 
 def _load_base(settings: JudgeTrainingSettings, offline: bool) -> Judge:
     try:
-        return load_judge(
+        judge = load_judge(
             settings.base, device=settings.device, dtype=settings.dtype, offline=offline
         )
     except BadInput as error:
         raise BadInput(str(error).replace("--judge ", "--base ", 1)) from error
+    check_trainable(judge.model, f"--base {settings.base}")
+    return judge
 
 
 def base_sources(base: str) -> list[Any]:
