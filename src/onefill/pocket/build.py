@@ -35,7 +35,7 @@ MINUTES = {
 }
 """Wall time in minutes of each stage for the shipped models, on one CPU core."""
 
-REMOVAL_STRENGTH = 0.6
+REMOVAL_STRENGTH = 0.8
 """Noise level at which a removal begins from its surroundings; at 1.0 it paints from noise."""
 
 Log = Callable[[str], None]

@@ -1,10 +1,9 @@
-"""Stage "judge": a Qwen2.5-VL judge from nothing, in four parts.
+"""Stage "judge": a Qwen2.5-VL judge from nothing, in three parts.
 
 1. See: the vision tower learns from heads of its own.
 2. Read: the language model learns to find in the tower's tokens what a question asks for.
 3. Judge: everything learns together, by the answer's loss (paper, Eq. 3; either picture stands
    first in half of the pairs, so that both orders are trained).
-4. Harden: the same, and pictures that are optimised against the judge must lose.
 
 The heads are thrown away. What is saved is the stock model, its processor and a card with the
 accuracy and the temperature of every task and dimension.
@@ -33,7 +32,6 @@ from onefill.pocket.judge_architecture import (
     build_judge_tokenizer,
     judge_corpus,
 )
-from onefill.pocket.judge_training_hardening import Hardening
 from onefill.pocket.judge_training_language import Reader
 from onefill.pocket.judge_training_loop import Losses, optimizers_for, run_stage
 from onefill.pocket.judge_training_reading import (
@@ -63,7 +61,7 @@ TOKENS = 16
 """Merged tokens of a 64-pixel picture: patches of 8 pixels, two by two."""
 
 CONTESTS, HELD_OUT_CONTESTS, REMEMBERED = 24_000, 300, 6_000
-SEE_SHARE, READ_SHARE, TOGETHER_SHARE = 0.16, 0.05, 0.39
+SEE_SHARE, READ_SHARE = 0.27, 0.08
 
 Log = Callable[[str], None]
 
@@ -141,9 +139,7 @@ def build(out: Path, cache: Path, minutes: float, seed: int, log: Log) -> None:
     student = new_student(seed)
     see(student, contests, held_out, cache, minutes * SEE_SHARE, seed, log)
     read(student, contests, held_out, cache, minutes * READ_SHARE, seed, log)
-    together(student, contests, held_out, cache, minutes * TOGETHER_SHARE, seed, log)
-    left = 1 - SEE_SHARE - READ_SHARE - TOGETHER_SHARE
-    harden(student, contests, held_out, cache, minutes * left, seed, log)
+    together(student, contests, held_out, cache, minutes * (1 - SEE_SHARE - READ_SHARE), seed, log)
     staged = out.with_name(out.name + ".part")
     shutil.rmtree(staged, ignore_errors=True)
     save_measured(student.model, student.tokenizer, staged, cache, minutes, seed, log)
@@ -201,53 +197,23 @@ def together(
     """Part 3: everything, on fresh contests; the heads keep teaching beside the answer."""
 
     def step(rng: np.random.Generator) -> Losses:
-        losses, *_ = _judge(student, contests, rng)
-        return losses
+        chosen = rng.integers(len(contests), size=12)
+        batch = contest_batch(contests, chosen, rng)
+        tokens = _tokens(student, batch)
+        losses = vision_loss(tokens, student.vision_heads, batch)
+        pairs = PairSource(_rows(contests, chosen), student.tasks).draw(40, rng)
+        shown = tokens[pairs.contests, pairs.places]
+        with torch.no_grad():
+            teacher = teacher_scores(student.vision_heads, shown, pairs)
+        answer, ends = student.reader(pairs.queries, shown)
+        return {**losses, **reading_loss(answer, ends, student.reading_heads, pairs, teacher)}
 
     run_stage(
         "judges", cache / "judge-state" / "together", student.modules(),
         optimizers_for(student.modules().values(), 0.01, 1.5e-3),
-        _WEIGHTS, step, partial(answer_accuracy, student, held_out), minutes, seed, log,
+        {"damage": 0.3, "names": 0.3, "ends": 0.5, "taught": 0.3}, step,
+        partial(answer_accuracy, student, held_out), minutes, seed, log,
     )  # fmt: skip
-
-
-def harden(
-    student: Student, contests: Contests, held_out: Contests,
-    cache: Path, minutes: float, seed: int, log: Log,
-) -> None:  # fmt: skip
-    """Part 4: as part 3, and beside it pictures that were optimised against the judge."""
-    hardening = Hardening(student.tower, student.reader)
-
-    def step(rng: np.random.Generator) -> Losses:
-        losses, pictures, source = _judge(student, contests, rng)
-        return {**losses, "fooled": hardening.loss(pictures, source, rng)}
-
-    run_stage(
-        "hardens", cache / "judge-state" / "harden", student.modules(),
-        optimizers_for(student.modules().values(), 0.008, 1.2e-3),
-        _WEIGHTS, step, partial(answer_accuracy, student, held_out), minutes, seed, log,
-    )  # fmt: skip
-
-
-_WEIGHTS = {"damage": 0.3, "names": 0.3, "ends": 0.5, "taught": 0.3, "fooled": 0.7}
-
-
-def _judge(
-    student: Student, contests: Contests, rng: np.random.Generator
-) -> tuple[Losses, Tensor, PairSource]:
-    """Losses of a batch of contests and of pairs from it; its pictures; the source of pairs."""
-    chosen = rng.integers(len(contests), size=12)
-    batch = contest_batch(contests, chosen, rng)
-    tokens = _tokens(student, batch)
-    losses = vision_loss(tokens, student.vision_heads, batch)
-    source = PairSource(_rows(contests, chosen), student.tasks)
-    pairs = source.draw(40, rng)
-    shown = tokens[pairs.contests, pairs.places]
-    with torch.no_grad():
-        teacher = teacher_scores(student.vision_heads, shown, pairs)
-    answer, ends = student.reader(pairs.queries, shown)
-    losses |= reading_loss(answer, ends, student.reading_heads, pairs, teacher)
-    return losses, batch["pictures"], source
 
 
 def _tokens(student: Student, batch: dict[str, Tensor]) -> Tensor:
