@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
 from diffusers import FluxFillPipeline
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from transformers import Qwen2_5_VLForConditionalGeneration
 
+from onefill.errors import BadInput
+from onefill.judge.loading import load_judge
 from onefill.pocket import embedded
 from onefill.pocket.classifier import load_classifier, views_of
 from onefill.pocket.score import HeldOut, paint, read_held_out
@@ -89,3 +93,15 @@ def test_everything_embedded_fits_the_wheel() -> None:
     root = embedded.CLASSIFIER.parents[1]
     files = [path for part in ("weights", "scenes") for path in (root / part).rglob("*")]
     assert sum(path.stat().st_size for path in files if path.is_file()) < 60e6
+
+
+def test_the_embedded_judge_is_asked_its_canaries_and_refused_if_it_answers_otherwise(tmp_path):
+    folder = tmp_path / "judge"
+    shutil.copytree(embedded.resolve("judges", "pocket"), folder)
+    load_judge(str(folder), device="cpu")
+    weights = load_file(folder / "model.safetensors")
+    norm = next(name for name in weights if name.endswith("model.norm.weight"))
+    weights[norm] = -weights[norm]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(BadInput, match="canar"):
+        load_judge(str(folder), device="cpu")

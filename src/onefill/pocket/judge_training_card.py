@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 
 from onefill.judge.calibration import fit_temperature
+from onefill.judge.canary import write_canaries
 from onefill.judge.loading import load_judge
+from onefill.judge.pair import PreferencePair
 from onefill.judge.saving import save_judge
 from onefill.pocket import vocabulary
 from onefill.pocket.judge_architecture import build_image_processor
-from onefill.pocket.pairs import CELLS
+from onefill.pocket.pairs import CELLS, Pair
 from onefill.pocket.pairs_accuracy import (
     accuracy_of,
     ask_pairs,
     held_out_pairs,
     winners,
 )
-from onefill.pocket.pictures import load_pictures
+from onefill.pocket.pictures import Pictures, load_pictures
 from onefill.pocket.sources import HELD_OUT, source_list
 
 MEASURED = 300
@@ -65,5 +69,43 @@ def save_measured(
         card["dimensions"][f"{task}/{dimension}"] = entry
         log(f"judge {task}/{dimension}: {entry}")
     save_judge(folder, model, tokenizer, processor, card, dtype=torch.float16)
+    store_canaries(folder, pictures, seed)
     table: dict[str, dict[str, float]] = card["dimensions"]
     return table
+
+
+def store_canaries(folder: Path, pictures: Pictures, seed: int) -> None:
+    """Store held-out pairs of every cell's kind in a judge's folder, asked whenever it is loaded.
+
+    Args:
+        folder: of a finished judge.
+        pictures: held out from its training.
+        seed: of the pairs.
+    """
+    judge = load_judge(str(folder), device="cpu", dtype="float32", offline=True)
+    with tempfile.TemporaryDirectory() as shelf:
+        pairs = [
+            _on_disk(held_out_pairs(pictures, task, dimension, 1, seed)[0], Path(shelf), number)
+            for number, (task, dimension) in enumerate(CELLS)
+        ]
+        write_canaries(folder, judge, pairs)
+
+
+def _on_disk(pair: Pair, shelf: Path, number: int) -> PreferencePair:
+    files = [shelf / f"{number}-{side}.png" for side in ("first", "second")]
+    for file, picture in zip(files, (pair.first, pair.second), strict=True):
+        Image.fromarray(picture).save(file)
+    return PreferencePair(
+        first=files[0],
+        second=files[1],
+        task=pair.task,
+        prompt=pair.words,
+        source=None,
+        mask=None,
+        dims=(pair.dimension,),
+        winner={pair.dimension: pair.winner},
+        strength={pair.dimension: pair.strength},
+        scene=str(number),
+        line=0,
+        row={},
+    )
