@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -185,3 +186,21 @@ def test_a_resumed_run_keeps_its_folder(cli, tmp_path):
     result = cli("train", "--resume", tmp_path, "--out", tmp_path / "other")
     assert result.code == 2
     assert "a resumed run keeps its folder" in result.stderr
+
+
+def test_a_judge_that_must_see_more_than_the_results_is_refused(ask, random_judge, tmp_path):
+    judge = tmp_path / "judge"
+    shutil.copytree(random_judge, judge)
+    card = json.loads((judge / "onefill_judge.json").read_text(encoding="utf-8"))
+    (judge / "onefill_judge.json").write_text(json.dumps(card | {"sees": ["source"]}))
+    flags = [judge if flag == random_judge else flag for flag in ask]
+    done = subprocess.run(
+        [*COMMAND, *flags, "--steps", "1", "--out", tmp_path / "run"],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "trained to see the source" in " ".join(done.stderr.split())
+    assert not (tmp_path / "run").exists()

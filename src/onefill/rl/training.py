@@ -183,6 +183,12 @@ def open_training(
     judge = load_judge(
         ingredients.judge, device=device, dtype=config.dtype, offline=ingredients.offline
     )
+    if judge.sees:
+        # The loop shows it the two results only, which is not what it learned from.
+        raise BadInput(
+            f"--judge {config.judge}: it was trained to see the {' and the '.join(judge.sees)} of "
+            "an edit too, which training does not show; train one without --show"
+        )
     fingerprints = {
         "the policy": policy.fingerprint(),
         "the judge": hash_weights(sorted(judge.model.state_dict().items())),
