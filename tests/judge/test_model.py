@@ -16,13 +16,13 @@ from onefill.judge.loading import load_judge
 from onefill.judge.model import Judge
 from onefill.judge.processor import StillProcessor, load_processor
 from onefill.judge.query import build_messages
+from onefill.judge.saving import save_judge
 from onefill.judge.vision import PatchProjection
 from onefill.pocket.judge_architecture import (
     CHAT_TEMPLATE,
     build_image_processor,
     build_judge_model,
     build_judge_tokenizer,
-    save_judge,
 )
 
 from .conftest import to_tensor

@@ -27,9 +27,10 @@ from onefill.judge.loading import load_judge
 from onefill.judge.model import Judge
 from onefill.judge.processor import load_processor
 from onefill.judge.query import build_messages
+from onefill.judge.saving import save_judge
 from onefill.judge.verdict import ask
 from onefill.judge.vision import BatchedAttention, PatchProjection
-from onefill.pocket.judge_architecture import build_judge_tokenizer, save_judge
+from onefill.pocket.judge_architecture import build_judge_tokenizer
 from onefill.tasks.types import Task
 
 from .conftest import to_tensor

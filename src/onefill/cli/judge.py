@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onefill.cli import console
-from onefill.cli.options import Device, JsonFlag, JudgeDtype, JudgeName, Offline, Quantize, Seed
+from onefill.cli.options import (
+    Device,
+    JsonFlag,
+    JudgeDtype,
+    JudgeName,
+    Offline,
+    PairsTogether,
+    Quantize,
+    Seed,
+)
 from onefill.errors import BadInput
 
 if TYPE_CHECKING:
@@ -112,12 +121,7 @@ def judge(
             "--skip-bad", help="With --pairs: report pairs that cannot be judged, and go on."
         ),
     ] = False,
-    batch: Annotated[
-        int,
-        typer.Option(
-            "--batch", min=1, help="Pairs asked together; fewer take less memory, more are faster."
-        ),
-    ] = 32,
+    batch: PairsTogether = 32,
     judge_name: JudgeName = "pocket",
     json_output: JsonFlag = False,
     seed: Seed = 0,

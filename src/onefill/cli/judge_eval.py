@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from onefill.cli import console
-from onefill.cli.options import Device, JsonFlag, JudgeName, Offline
+from onefill.cli.options import Device, JsonFlag, JudgeName, Offline, PairsTogether
 from onefill.errors import BadInput
 
 app = typer.Typer(add_completion=False)
@@ -30,12 +30,7 @@ def judge_eval(
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Report pairs that cannot be judged, and go on.")
     ] = False,
-    batch: Annotated[
-        int,
-        typer.Option(
-            "--batch", min=1, help="Pairs asked together; fewer take less memory, more are faster."
-        ),
-    ] = 32,
+    batch: PairsTogether = 32,
     json_output: JsonFlag = False,
     device: Device = "auto",
     offline: Offline = False,

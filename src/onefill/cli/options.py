@@ -50,3 +50,9 @@ Quantize = Annotated[
         help="Fewer bits for the judge's weights: bnb-8bit, bnb-4bit, torchao-int8.",
     ),
 ]
+PairsTogether = Annotated[
+    int,
+    typer.Option(
+        "--batch", min=1, help="Pairs asked together; fewer take less memory, more are faster."
+    ),
+]

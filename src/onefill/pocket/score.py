@@ -84,20 +84,23 @@ def paint(
         matched: bring the colours in line with the surroundings, as ``onefill edit`` does.
     """
     painted = []
-    for start in range(0, len(prompts), _BATCH):
-        part = slice(start, start + _BATCH)
+    for first in range(0, len(prompts), _BATCH):
+        part = slice(first, first + _BATCH)
         images = _as_tensor(scenes.pictures[part])
         masks = torch.from_numpy(scenes.masks[part]).float()[:, None]
         conditions = policy.encode(images, masks, prompts[part])
-        noise = policy.noise(conditions, torch.Generator().manual_seed(seed + start))
+        noise = policy.noise(conditions, torch.Generator().manual_seed(seed + first))
         known, covers = images.numpy(), scenes.masks[part]
-        smooth = np.stack([fill_smoothly(*case) for case in zip(known, covers, strict=True)])
+        start = None
+        if strength < 1:
+            smooth = [fill_smoothly(*case) for case in zip(known, covers, strict=True)]
+            start = torch.from_numpy(np.stack(smooth))
         latents = policy.sample(
             conditions,
             noise,
             steps=steps,
             guidance=policy.settings.guidance,
-            start=torch.from_numpy(smooth),
+            start=start,
             strength=strength,
         )
         with torch.no_grad():
