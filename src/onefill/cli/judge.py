@@ -23,6 +23,8 @@ from onefill.cli.options import (
 from onefill.errors import BadInput
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from onefill.judge.model import Judge
     from onefill.judge.pair import PreferencePair
     from onefill.tasks.registry import TaskRegistry
@@ -176,11 +178,11 @@ def judge(
     registry = console.open_registry()
     chosen, dimensions, notes = _choose(registry, task, dim, all_dims, prompt)
     question = _Question(registry, chosen, dimensions, prompt, source, mask)
-    _check_files(named, source, mask)
+    opened = _open_files(named, source, mask)
     loaded = load()
     notes += _unseen(loaded, source, mask)
     if len(named) == 2:
-        _compare(loaded, question, named[0], named[1], notes, judge_name, json_output)
+        _compare(loaded, question, named, opened, notes, judge_name, json_output)
     else:
         _rank(loaded, question, named, notes, judge_name, json_output, batch, seed)
 
@@ -208,22 +210,21 @@ def _refuse_beside_pairs(
             raise BadInput(f"{flag}: does not go with --pairs, where every line says its own")
 
 
-def _check_files(named: Sequence[Path], source: Path | None, mask: Path | None) -> None:
+def _open_files(named: Sequence[Path], source: Path | None, mask: Path | None) -> list[Image.Image]:
     """Refuse what cannot be opened before a judge is loaded.
 
-    Two pictures are read whole; of many, the headers do, and damage shows when they are judged.
+    Two pictures are read whole, and returned; of more, damage shows when they are judged.
     """
     from onefill.images import decode_image, read_image
 
-    if len(named) == 2:
-        for path in named:
-            read_image(path)
+    opened = [read_image(path) for path in named] if len(named) == 2 else []
     for path in named:
         if not path.exists():
             raise BadInput(f"image {path}: no such file; check the path")
     for flag, beside in (("--source", source), ("--mask", mask)):
         if beside is not None:
             decode_image(beside, flag=flag)
+    return opened
 
 
 def _unseen(loaded: Judge, source: Path | None, mask: Path | None) -> list[str]:
@@ -239,20 +240,20 @@ def _unseen(loaded: Judge, source: Path | None, mask: Path | None) -> list[str]:
 def _compare(
     loaded: Judge,
     question: _Question,
-    first: Path,
-    second: Path,
+    named: Sequence[Path],
+    opened: Sequence[Image.Image],
     notes: Sequence[str],
     judge_name: str,
     json_output: bool,
 ) -> None:
     from onefill.cli.judge_views import in_words, short_names, verdict_table
-    from onefill.judge.asking import load_picture
+    from onefill.judge.asking import show_picture
     from onefill.judge.verdict import ask
 
-    pair = question.about(first, second)
+    pair = question.about(named[0], named[1])
     pictures = []
-    for path in (first, second):
-        picture = load_picture(path, pair, loaded.sees)
+    for path, as_read in zip(named, opened, strict=True):
+        picture = show_picture(as_read, pair, loaded.sees)
         try:
             loaded.recipe.target_size(picture.height, picture.width)
         except BadInput as error:
@@ -265,7 +266,7 @@ def _compare(
     if json_output:
         console.print_json({"judge": judge_name, "verdicts": [asdict(v) for v in verdicts]})
         return
-    names = short_names([first, second])
+    names = short_names(named)
     console.stdout().print(verdict_table(verdicts, names))
     for verdict in verdicts:
         typer.echo(in_words(verdict, names))

@@ -98,7 +98,11 @@ def load_picture(path: Path, pair: PreferencePair, sees: Sequence[str]) -> Image
     Raises:
         BadInput: it cannot be read, or the source or mask that is shown with it cannot.
     """
-    picture = read_image(path)
+    return show_picture(read_image(path), pair, sees)
+
+
+def show_picture(picture: Image.Image, pair: PreferencePair, sees: Sequence[str]) -> Image.Image:
+    """``load_picture`` of a picture that has been read already."""
     source = mask = None
     if pair.source is not None and "source" in sees:
         source = read_image(pair.source, flag="source")
