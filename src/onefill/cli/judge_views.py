@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onefill.cli import console
+from onefill.cli.progress import open_bar
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,23 +26,18 @@ def progress(total: int, done: int = 0) -> Iterator[Callable[[], None]]:
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
-        Progress,
         TextColumn,
         TimeRemainingColumn,
     )
 
-    talk = console.stderr()
-    bar = Progress(
+    columns = (
         TextColumn("judging"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("pairs"),
         TimeRemainingColumn(),
-        console=talk,
-        disable=not talk.is_terminal,
-        transient=True,
     )
-    with bar:
+    with open_bar(*columns) as bar:
         task = bar.add_task("", total=total, completed=done)
         yield lambda: bar.advance(task)
 

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 from onefill.cli import console
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress, ProgressColumn
 
 
-def open_bar() -> Progress:
-    """A bar that a terminal shows until it is done, and nothing else does."""
+def open_bar(*columns: ProgressColumn) -> Progress:
+    """A bar that a terminal shows until it is done, and nothing else does; rich's usual columns."""
     from rich.progress import Progress
 
     talk = console.stderr()
-    return Progress(console=talk, transient=True, disable=not talk.is_terminal)
+    return Progress(*columns, console=talk, transient=True, disable=not talk.is_terminal)
 
 
 @contextmanager
