@@ -1,7 +1,7 @@
 """Image files in, arrays out: every picture a user names is opened here, or refused in one line.
 
-Size is checked from the header, before any pixel is decoded, so that a small file which unpacks
-to billions of pixels costs nothing.
+Length, format and size are checked before any pixel is decoded, so that a small file which unpacks
+to billions of pixels costs nothing, and no rarely used decoder meets a stranger's file.
 """
 
 from __future__ import annotations
@@ -19,6 +19,12 @@ from onefill.errors import BadInput, OnefillError
 MAX_PIXELS = 150_000_000
 """Width times height above which a file is refused before decoding (12,000 x 12,000 fits)."""
 
+MAX_BYTES = 2**30
+"""Length above which a file is refused unread; a picture of ``MAX_PIXELS`` is shorter."""
+
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "PPM")
+"""What is opened at all, by Pillow's names; "JPEG" covers a phone's MPO."""
+
 _HALF = 127
 _SUFFIX_HINT = "end it in .png, .jpg, .webp or .tif"
 
@@ -31,7 +37,8 @@ def decode_image(path: Path | str, *, flag: str = "image") -> Image.Image:
         flag: how the user named the file, for the error line: ``--mask``.
 
     Raises:
-        BadInput: missing, a folder, empty, no image, damaged, or over ``MAX_PIXELS``.
+        BadInput: missing, a folder, empty, none of ``FORMATS``, damaged, over ``MAX_BYTES`` or
+            over ``MAX_PIXELS``.
     """
     path = Path(path)
     where = f"{flag} {path}"
@@ -40,7 +47,7 @@ def decode_image(path: Path | str, *, flag: str = "image") -> Image.Image:
         with warnings.catch_warnings():
             # Pillow warns from 89 megapixels on; our own cap below decides, and names the fix.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(path)
+            image = Image.open(path, formats=FORMATS)
             if image.width * image.height > MAX_PIXELS:
                 raise BadInput(
                     f"{where}: {image.width * image.height / 1e6:.0f} megapixels, over the limit "
@@ -55,7 +62,7 @@ def decode_image(path: Path | str, *, flag: str = "image") -> Image.Image:
         ) from error
     except UnidentifiedImageError as error:
         raise BadInput(
-            f"{where}: not an image Pillow can read; give a PNG, JPEG, WebP or TIFF file"
+            f"{where}: not an image of a kind read here; give a PNG, JPEG, WebP or TIFF file"
         ) from error
     # Pillow's decoders answer damaged data with OSError, SyntaxError, ValueError, struct.error,
     # zlib.error and more; to the user they are one thing.
@@ -75,6 +82,10 @@ def _check_readable(path: Path, where: str) -> None:
         with path.open("rb") as stream:
             if not stream.read(1):
                 raise BadInput(f"{where}: the file is empty (0 bytes); save it again")
+            if os.fstat(stream.fileno()).st_size > MAX_BYTES:
+                raise BadInput(
+                    f"{where}: longer than {MAX_BYTES // 2**20:,} MiB; save it compressed"
+                )
     except FileNotFoundError as error:
         raise BadInput(f"{where}: no such file; check the path") from error
     except OSError as error:

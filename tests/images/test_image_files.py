@@ -303,3 +303,18 @@ def test_a_picture_that_cannot_be_saved_leaves_the_old_one_and_no_rest(
         images.save_image(photo(), target)
     assert target.read_bytes() == b"the old one"
     assert [path.name for path in tmp_path.iterdir()] == ["out.png"]
+
+
+def test_kinds_that_are_rarely_met_are_not_decoded_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    photo().save(path, "PCX")
+    with pytest.raises(BadInput, match="of a kind read here; give a PNG"):
+        images.decode_image(path)
+
+
+def test_a_file_of_absurd_length_is_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(png_bytes(photo()))
+    os.truncate(path, images.MAX_BYTES + 1)  # sparse: takes no room
+    with pytest.raises(BadInput, match="longer than 1,024 MiB"):
+        images.decode_image(path)

@@ -6,7 +6,7 @@ import io
 import re
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ import numpy as np
 from PIL import ExifTags, Image, ImageCms, JpegImagePlugin
 
 from onefill.edit.canvas import Canvas
+from onefill.edit.png import XMP_KEY, PngExtras, read_extras
+from onefill.edit.record import history_of
 from onefill.errors import BadInput
 from onefill.images import decode_image
 
@@ -28,6 +30,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_GAIN_MAP = b"hdrgm:Version"  # of Ultra HDR (ISO 21496-1): the photograph itself is SDR
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>))[2-8]")
 _TIFF_TAGS = ("ImageDescription", "Make", "Model", "Software", "DateTime", "Artist", "Copyright")
 
@@ -59,6 +62,8 @@ class Photo:
         icc: colour profile that belongs to the canvas's channels.
         dpi: recorded resolution.
         jpeg: coding of a JPEG file.
+        png: texts and colour chunks of a PNG file.
+        history: what was done to the picture before, one line each.
         notes: what could not be kept, one line each.
     """
 
@@ -69,6 +74,8 @@ class Photo:
     icc: bytes | None
     dpi: tuple[float, float] | None
     jpeg: JpegCoding | None
+    png: PngExtras = field(default_factory=PngExtras)
+    history: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -95,16 +102,26 @@ def open_photo(path: Path, *, flag: str = "image") -> Photo:
     turned = orientation in _TURNS and file_format != "TIFF"
     upright = image.transpose(_TURNS[orientation]) if turned else image
     pixels, icc, notes = _to_channels(upright, image.info.get("icc_profile"), where)
-    if file_format == "MPO":
+    xmp = _xmp_bytes(image.info)
+    if xmp and _GAIN_MAP in xmp:
+        notes.append(
+            f"{where}: its HDR gain map is not kept; edited and saved as the SDR photograph"
+        )
+    elif file_format == "MPO":
         notes.append(f"{where}: only the photograph is kept, not the further images in the file")
+    png = read_extras(path, image)
+    if png.is_hdr:
+        raise BadInput(f"{where}: is an HDR picture; convert it to SDR (sRGB, 8 bits) first")
     return Photo(
         canvas=Canvas(pixels),
         orientation=orientation,
         exif=_exif_bytes(image),
-        xmp=_xmp_bytes(image.info),
+        xmp=xmp,
         icc=icc,
         dpi=_resolution(image.info.get("dpi")),
         jpeg=_jpeg_coding(image, orientation),
+        png=png,
+        history=history_of(image),
         notes=tuple(notes),
     )
 
@@ -200,7 +217,7 @@ def _tiff_exif(image: Image.Image) -> bytes | None:
 
 
 def _xmp_bytes(info: Mapping[Any, Any]) -> bytes | None:
-    xmp = info.get("xmp", info.get("XML:com.adobe.xmp"))
+    xmp = info.get("xmp", info.get(XMP_KEY))
     if xmp is None:
         return None
     data = xmp.encode() if isinstance(xmp, str) else bytes(xmp)
@@ -218,6 +235,8 @@ def _resolution(dpi: Any) -> tuple[float, float] | None:
 def _jpeg_coding(image: Image.Image, orientation: int) -> JpegCoding | None:
     if not isinstance(image, JpegImagePlugin.JpegImageFile) or image.mode == "CMYK":
         return None
+    if [layer[0] for layer in image.layer] == list(b"RGB"):
+        return None  # its tables are for red, green and blue, and Pillow writes luma and chroma
     tables = {key: list(table) for key, table in image.quantization.items()}
     if sorted(tables) != list(range(len(tables))):
         return None  # Pillow writes tables by position

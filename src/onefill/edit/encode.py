@@ -6,11 +6,13 @@ import os
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
 from onefill.edit.canvas import Canvas
 from onefill.edit.decode import Photo
-from onefill.edit.exif import update_exif
+from onefill.edit.exif import add_text, update_exif
+from onefill.edit.png import png_info
+from onefill.edit.record import EXIF_TAG, EditRecord
 from onefill.errors import BadInput, OnefillError
 from onefill.images import check_target
 
@@ -42,6 +44,8 @@ def check_output(path: Path, photo: Photo, width: int, height: int, *, flag: str
     kind = _FORMATS[path.suffix.lower()]
     if max(width, height) > _LONGEST_SIDE.get(kind, max(width, height)):
         raise BadInput(f"{where}: {width}x{height} is too large for {kind}; end it in .png")
+    if kind != "PNG" and photo.png.is_wide:
+        raise BadInput(f"{where}: {kind} cannot hold the picture's kind of colours; end it in .png")
     if kind != "JPEG":
         return
     if photo.canvas.has_alpha:
@@ -50,7 +54,9 @@ def check_output(path: Path, photo: Photo, width: int, height: int, *, flag: str
         raise BadInput(f"{where}: the picture's metadata is too long for a JPEG; end it in .png")
 
 
-def write_picture(path: Path, canvas: Canvas, photo: Photo) -> None:
+def write_picture(
+    path: Path, canvas: Canvas, photo: Photo, record: EditRecord | None = None
+) -> None:
     """Encode the canvas beside its place, then rename it there in one step.
 
     PNG and WebP are lossless. A JPEG made from a JPEG keeps its quantisation tables and
@@ -59,7 +65,8 @@ def write_picture(path: Path, canvas: Canvas, photo: Photo) -> None:
     Args:
         path: passed ``check_output``; missing folders are made.
         canvas: the edited pixels.
-        photo: where colour profile, EXIF, XMP and resolution come from.
+        photo: where colour profile, EXIF, XMP, texts and resolution come from.
+        record: how the picture was made, to be written into it; None leaves that out.
 
     Raises:
         OnefillError: the disk is full, or the place went away.
@@ -70,7 +77,7 @@ def write_picture(path: Path, canvas: Canvas, photo: Photo) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("xb") as stream:
-            image.save(stream, format=kind, **_options(kind, canvas, photo))
+            image.save(stream, format=kind, **_options(kind, canvas, photo, record))
             stream.flush()
             os.fsync(stream.fileno())
         part.replace(path)
@@ -81,22 +88,17 @@ def write_picture(path: Path, canvas: Canvas, photo: Photo) -> None:
         part.unlink(missing_ok=True)
 
 
-def _options(kind: str, canvas: Canvas, photo: Photo) -> dict[str, Any]:
+def _options(kind: str, canvas: Canvas, photo: Photo, record: EditRecord | None) -> dict[str, Any]:
+    history = [*photo.history, record.line()] if record else list(photo.history)
     options: dict[str, Any] = {}
     if photo.icc:
         options["icc_profile"] = photo.icc
-    if photo.exif:
-        height, width = canvas.pixels.shape[:2]
-        # A block that cannot be read cannot have its orientation reset, and would turn the picture.
-        if exif := update_exif(photo.exif, width, height):
-            options["exif"] = exif
+    if exif := _exif(kind, canvas, photo, history if record else []):
+        options["exif"] = exif
     if photo.dpi and kind != "WEBP":
         options["dpi"] = photo.dpi
     if kind == "PNG":
-        if photo.xmp:
-            options["pnginfo"] = PngImagePlugin.PngInfo()
-            options["pnginfo"].add_itxt("XML:com.adobe.xmp", photo.xmp.decode("utf-8", "replace"))
-        return options
+        return options | {"pnginfo": png_info(photo.png, xmp=photo.xmp, history=history)}
     if photo.xmp:
         options["xmp"] = photo.xmp
     if kind == "WEBP":
@@ -108,3 +110,15 @@ def _options(kind: str, canvas: Canvas, photo: Photo) -> dict[str, Any]:
         "subsampling": photo.jpeg.subsampling,
         "progressive": photo.jpeg.progressive,
     }
+
+
+def _exif(kind: str, canvas: Canvas, photo: Photo, history: list[str]) -> bytes | None:
+    """The photograph's EXIF block brought up to date; a new one if there is history to tell."""
+    height, width = canvas.pixels.shape[:2]
+    # A block that cannot be read cannot have its orientation reset, and would turn the picture.
+    exif = update_exif(photo.exif, width, height) if photo.exif else None
+    if kind == "PNG" or not history:
+        return exif
+    told = add_text(exif, EXIF_TAG, "\n".join(history))
+    # A result that is painted is written, if need be without the story of its making.
+    return exif if kind == "JPEG" and len(told) > _JPEG_BLOCK else told

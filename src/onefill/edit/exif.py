@@ -3,7 +3,7 @@
 Rewriting the block would lose maker notes, whose offsets only the camera's maker knows. So four
 things are changed in place, and every other byte stays: the orientation becomes 1, the recorded
 pixel size the new one, and the thumbnail, which still shows what was removed, is blanked and
-unlinked.
+unlinked. What is added is put behind all that is there.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ _PIXEL_WIDTH = 0xA002
 _PIXEL_HEIGHT = 0xA003
 _THUMBNAIL_START = 0x0201
 _THUMBNAIL_LENGTH = 0x0202
-_SHORT, _LONG = 3, 4
+_ASCII, _SHORT, _LONG = 2, 3, 4
+_EMPTY = b"MM\0*" + struct.pack(">IHI", 8, 0, 0)
 
 
 class _Block:
@@ -41,6 +42,13 @@ class _Block:
         count = self.read("H", offset)
         entries = range(offset + 2, offset + 2 + 12 * count, 12)
         return {self.read("H", entry): entry for entry in entries}, offset + 2 + 12 * count
+
+    def append(self, data: bytes) -> int:
+        """Put something behind all that is there, at an even offset as TIFF asks, and say where."""
+        self.data += bytes(len(self.data) % 2)
+        place = len(self.data)
+        self.data += data
+        return place
 
     def value(self, entry: int) -> int:
         return self.read("H" if self.read("H", entry + 2) == _SHORT else "I", entry + 8)
@@ -69,6 +77,28 @@ def update_exif(exif: bytes, width: int, height: int) -> bytes | None:
         _drop_thumbnail(block, link)
     except (struct.error, ValueError, IndexError):
         return None
+    return PREFIX + bytes(block.data)
+
+
+def add_text(exif: bytes | None, tag: int, text: str) -> bytes:
+    """The block with a text in its main folder, in place of one of that tag.
+
+    The folder moves to the end of the block, so that nothing else has to.
+
+    Args:
+        exif: passed ``update_exif``, or None to begin a block.
+        tag: of the entry.
+        text: ASCII, of four characters at least: shorter ones are stored in another way.
+    """
+    block = _Block((exif or _EMPTY).removeprefix(PREFIX))
+    entries, link = block.folder(block.read("I", 4))
+    rows = {known: bytes(block.data[place : place + 12]) for known, place in entries.items()}
+    following = block.read("I", link) if link + 4 <= len(block.data) else 0
+    value = text.encode("ascii") + b"\0"
+    start = block.append(value)
+    rows[tag] = struct.pack(block.order + "HHII", tag, _ASCII, len(value), start)
+    folder = struct.pack(block.order + "H", len(rows)) + b"".join(rows[key] for key in sorted(rows))
+    block.write("I", 4, block.append(folder + struct.pack(block.order + "I", following)))
     return PREFIX + bytes(block.data)
 
 
