@@ -14,6 +14,7 @@ import torch
 
 from onefill.checkpoint import (
     Checkpoint,
+    Retention,
     list_checkpoints,
     read_last_checkpoint,
     write_checkpoint,
@@ -46,6 +47,20 @@ def test_only_the_last_ones_stay(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_every_so_often_one_stays_and_so_does_the_best(tmp_path):
+    for step in range(1, 12):
+        write_checkpoint(tmp_path, step, make(step), Retention(last=2, every=5, best=min(step, 3)))
+    assert steps(tmp_path) == [f"step-{n:06d}" for n in (3, 5, 10, 11)]
+
+
+def test_steps_are_ordered_as_numbers_and_other_folders_are_none_of_ours(tmp_path):
+    (tmp_path / "step-final").mkdir()
+    for step in (999_999, 1_000_000):
+        write_checkpoint(tmp_path, step, make(step), keep=3)
+    assert read_last_checkpoint(tmp_path).state["step"] == 1_000_000
+    assert steps(tmp_path) == ["step-999999", "step-1000000"]
+
+
 def test_nothing_is_pickled(tmp_path):
     path = write_checkpoint(tmp_path, 1, make(1), keep=1)
     assert {file.suffix for file in path.iterdir()} == {".safetensors", ".json"}
@@ -71,6 +86,23 @@ def test_a_damaged_checkpoint_is_named_with_the_one_before_it(tmp_path, file, ha
     assert "manifest.json" in message or file in message
     shutil.rmtree(tmp_path / "step-000002")
     assert read_last_checkpoint(tmp_path).state["step"] == 1
+
+
+def test_a_damaged_checkpoint_may_be_passed_over_and_is_written_anew(tmp_path):
+    for step in (1, 2, 3):
+        write_checkpoint(tmp_path, step, make(step), keep=3)
+    for step in (2, 3):
+        (tmp_path / f"step-00000{step}" / "state.json").write_text("{}")
+    told: list[str] = []
+    assert read_last_checkpoint(tmp_path, told.append).state["step"] == 1
+    assert [line.partition(": ")[0][-11:] for line in told] == ["step-000003", "step-000002"]
+    assert "step-000001 is used in its place" in told[1]
+    write_checkpoint(tmp_path, 3, make(3), keep=3)
+    assert read_last_checkpoint(tmp_path).state == make(3).state
+    (tmp_path / "step-000001" / "state.json").unlink()
+    shutil.rmtree(tmp_path / "step-000003")
+    with pytest.raises(BadInput, match=r"state\.json is missing; there is no older one"):
+        read_last_checkpoint(tmp_path, told.append)
 
 
 def test_a_crash_just_before_the_rename_leaves_the_last_one_whole(tmp_path, monkeypatch):

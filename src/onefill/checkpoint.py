@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from onefill.errors import BadInput, OnefillError
 _MANIFEST = "manifest.json"
 _STATE = "state.json"
 _PREFIX = "step-"
+_NAME = re.compile(rf"{_PREFIX}(\d+)")
 _STAGING = ".staging-"
 _DISCARDED = ".discarded-"
 
@@ -37,8 +39,29 @@ class Checkpoint:
     state: Mapping[str, Any]
 
 
-def write_checkpoint(folder: Path, step: int, checkpoint: Checkpoint, keep: int) -> Path:
-    """Write ``folder/step-N`` and drop all but the last ``keep``.
+@dataclass(frozen=True)
+class Retention:
+    """Which checkpoints stay when a new one is written.
+
+    Attributes:
+        last: how many of the newest, the new one included; at least 1.
+        every: those whose step divides by this; 0 for none.
+        best: the step of the best one; None if none is known.
+    """
+
+    last: int
+    every: int = 0
+    best: int | None = None
+
+    def keeps(self, step: int) -> bool:
+        """Whether the checkpoint of ``step`` stays however old it is."""
+        return step == self.best or (self.every > 0 and step % self.every == 0)
+
+
+def write_checkpoint(
+    folder: Path, step: int, checkpoint: Checkpoint, keep: int | Retention
+) -> Path:
+    """Write ``folder/step-N`` and drop those that are not to be kept.
 
     At any moment a crash leaves either the whole new checkpoint or none of it, and never
     harms an older one.
@@ -47,28 +70,32 @@ def write_checkpoint(folder: Path, step: int, checkpoint: Checkpoint, keep: int)
         folder: of all checkpoints of a run.
         step: how many updates the weights have seen.
         checkpoint: what to write.
-        keep: how many checkpoints stay, the new one included.
+        keep: which checkpoints stay; a number is of the newest, the new one included.
 
     Raises:
         OnefillError: it cannot be written.
     """
+    retention = Retention(keep) if isinstance(keep, int) else keep
     target = folder / f"{_PREFIX}{step:06d}"
-    if target.exists():
-        return target  # of the same step and so with the same content, and it is whole
     staging = folder / f"{_STAGING}{step}"
     try:
         _clear(folder)
+        if target.exists():
+            if find_damage(target) is None:
+                return target  # of the same step and so with the same content
+            _discard(target)
         _stage(staging, checkpoint)
         staging.rename(target)
         _sync(folder)
+        for old in list_checkpoints(folder)[: -retention.last]:
+            if not retention.keeps(step_of(old)):
+                _discard(old)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(staging, ignore_errors=True)
         raise OnefillError(
             f"{target}: cannot be written ({error}); older checkpoints are whole, make room and "
             "resume from the last"
         ) from error
-    for old in list_checkpoints(folder)[:-keep]:
-        _discard(old)
     return target
 
 
@@ -97,33 +124,52 @@ def _stage(staging: Path, checkpoint: Checkpoint) -> None:
 
 def list_checkpoints(folder: Path) -> list[Path]:
     """The finished checkpoints of a run, oldest first."""
-    return sorted(path for path in folder.glob(f"{_PREFIX}*") if path.is_dir())
+    found = (path for path in folder.glob(f"{_PREFIX}*") if _NAME.fullmatch(path.name))
+    return sorted((path for path in found if path.is_dir()), key=step_of)
 
 
-def read_last_checkpoint(folder: Path) -> Checkpoint:
+def step_of(path: Path) -> int:
+    """The step of a checkpoint, by the name of its folder."""
+    return int(path.name.removeprefix(_PREFIX))
+
+
+def read_last_checkpoint(
+    folder: Path, pass_over: Callable[[str], None] | None = None
+) -> Checkpoint:
     """The newest checkpoint of a run, after comparing every file with the manifest.
 
+    Args:
+        folder: of all checkpoints of a run.
+        pass_over: told in one line about each damaged checkpoint that is passed over for the
+            one before it; without it, the newest must be whole.
+
     Raises:
-        BadInput: there is none, or the newest is damaged; the message names the file and
-            the checkpoint to fall back on.
+        BadInput: there is none, or the newest (with ``pass_over``: every one) is damaged; the
+            message names the file and the checkpoint to fall back on.
     """
     found = list_checkpoints(folder)
     if not found:
         raise BadInput(f"{folder}: no checkpoint in it to resume from; start the run anew")
-    path = found[-1]
-    damage = _damage(path)
-    if damage:
-        older = (
-            f"remove the folder {path} to resume from {found[-2].name}"
-            if len(found) > 1
-            else "there is no older one; start the run anew"
-        )
-        raise BadInput(f"{path}: {damage}; {older}")
+    path = found.pop()
+    while (damage := find_damage(path)) is not None:
+        if not found:
+            raise BadInput(f"{path}: {damage}; there is no older one; start the run anew")
+        if pass_over is None:
+            raise BadInput(
+                f"{path}: {damage}; remove the folder {path} to resume from {found[-1].name}"
+            )
+        pass_over(f"{path}: {damage}; {found[-1].name} is used in its place")
+        path = found.pop()
+    return read_checkpoint(path)
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """What a whole checkpoint holds; see ``find_damage``."""
     tensors = {file.stem: load_file(file) for file in sorted(path.glob("*.safetensors"))}
     return Checkpoint(tensors, json.loads((path / _STATE).read_text(encoding="utf-8")))
 
 
-def _damage(path: Path) -> str | None:
+def find_damage(path: Path) -> str | None:
     """What is wrong with a checkpoint, or None."""
     try:
         hashes = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))

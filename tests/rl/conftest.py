@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,14 @@ OpenRun = Callable[..., Training]
 def open_run(random_policy: Path, random_judge: Path, pictures: Path, tmp_path: Path) -> OpenRun:
     """Put a tiny run together; ``resume`` goes on with the one in the same folder."""
 
-    def call(*, name: str = "run", resume: bool = False, **settings: Any) -> Training:
+    def call(
+        *,
+        name: str = "run",
+        resume: bool = False,
+        forced: Collection[str] = (),
+        warn: Callable[[str], None] | None = None,
+        **settings: Any,
+    ) -> Training:
         torch.set_num_threads(1)
         quick = {
             "steps": 4,
@@ -67,7 +74,7 @@ def open_run(random_policy: Path, random_judge: Path, pictures: Path, tmp_path: 
         }
         folder = tmp_path / name
         if resume:
-            run_folder, config = open_run_folder(folder, settings)
+            run_folder, config = open_run_folder(folder, settings, forced)
         else:
             from onefill.rl.run_folder import new_run_folder
 
@@ -80,7 +87,9 @@ def open_run(random_policy: Path, random_judge: Path, pictures: Path, tmp_path: 
             open_source(pictures, list(tasks.values()), config.seed, "train"),
             open_source(pictures, list(tasks.values()), 0, "heldout"),
         )
-        return open_training(config, ingredients, run_folder, resume=resume)
+        return open_training(
+            config, ingredients, run_folder, resume=resume, forced=forced, warn=warn
+        )
 
     return call
 

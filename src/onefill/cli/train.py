@@ -68,6 +68,14 @@ def train(
     resume: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Go on with the run in this folder.")
     ] = None,
+    force_resume: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY",
+            help="With --resume: go on although this differs, as the refusal names it; "
+            "may be given again.",
+        ),
+    ] = None,
     data: Annotated[
         Path | None,
         _option(
@@ -174,9 +182,10 @@ def train(
         checkpoints={"every": save_every},
         device=device,
     )
-    folder, settings = _open_folder(out, config, resume, flags)
+    forced = frozenset(force_resume or ())
+    folder, settings = _open_folder(out, config, resume, flags, forced)
     ingredients = _find_ingredients(settings, registry, offline)
-    summary = _train(settings, ingredients, folder, resume=resume is not None)
+    summary = _train(settings, ingredients, folder, resume=resume is not None, forced=forced)
     if json_output:
         console.print_json(summary)
     else:
@@ -196,7 +205,11 @@ def _flags(**given: Any) -> dict[str, Any]:
 
 
 def _open_folder(
-    out: Path | None, config: Path | None, resume: Path | None, flags: dict[str, Any]
+    out: Path | None,
+    config: Path | None,
+    resume: Path | None,
+    flags: dict[str, Any],
+    forced: frozenset[str],
 ) -> tuple[RunFolder, RunConfig]:
     from datetime import datetime
 
@@ -205,6 +218,8 @@ def _open_folder(
     from onefill.rl.run_folder import default_name, new_run_folder, open_run_folder
 
     if resume is None:
+        if forced:
+            raise BadInput(f"--force-resume {min(forced)}: goes with --resume FOLDER")
         settings = build_config(config, flags)
         return new_run_folder(out or default_name(datetime.now())), settings
     for flag, value in (("--out", out), ("--config", config)):
@@ -213,7 +228,7 @@ def _open_folder(
                 f"{flag} {value}: a resumed run keeps its folder and its settings; "
                 f"leave {flag} out, or --resume"
             )
-    return open_run_folder(resume, flags)
+    return open_run_folder(resume, flags, forced)
 
 
 def _find_ingredients(settings: RunConfig, registry: TaskRegistry, offline: bool) -> Ingredients:
@@ -244,7 +259,12 @@ def _find_ingredients(settings: RunConfig, registry: TaskRegistry, offline: bool
 
 
 def _train(
-    settings: RunConfig, ingredients: Ingredients, folder: RunFolder, *, resume: bool
+    settings: RunConfig,
+    ingredients: Ingredients,
+    folder: RunFolder,
+    *,
+    resume: bool,
+    forced: frozenset[str],
 ) -> dict[str, Any]:
     from onefill.allocator import keep_freed_memory
     from onefill.interrupt import Interrupted, listen_for_stop
@@ -254,7 +274,9 @@ def _train(
 
     console.say("loading the models")
     keep_freed_memory()
-    run = open_training(settings, ingredients, folder, resume=resume)
+    run = open_training(
+        settings, ingredients, folder, resume=resume, forced=forced, warn=console.warn
+    )
     talk = console.stderr()
     try:
         with listen_for_stop() as stop, open_display(talk, settings.steps, run.step) as display:

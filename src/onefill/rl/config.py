@@ -55,10 +55,26 @@ class SheetConfig(_Section):
 
 
 class CheckpointConfig(_Section):
-    """A checkpoint every N steps and at the end; only the last ``keep`` stay."""
+    """A checkpoint every N steps, at the end and with each win rate.
+
+    The last ``keep`` stay; so do those whose step divides by ``keep_every`` (0 for none) and, with
+    ``keep_best``, that of the best mean win rate so far.
+    """
 
     every: Count = defaults.CHECKPOINT_EVERY
     keep: Count = defaults.CHECKPOINT_KEEP
+    keep_every: Annotated[int, Field(ge=0)] = 0
+    keep_best: bool = True
+
+
+class TrackerConfig(_Section):
+    """Where figures and sample sheets go besides the run folder, filed under ``project``.
+
+    Any of ``tensorboard`` (files in the run folder), ``wandb`` and ``trackio`` (to be installed).
+    """
+
+    use: list[Literal["tensorboard", "wandb", "trackio"]] = ["tensorboard"]
+    project: str = "onefill"
 
 
 class RunConfig(_Section):
@@ -108,6 +124,7 @@ class RunConfig(_Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     samples: SheetConfig = SheetConfig()
     checkpoints: CheckpointConfig = CheckpointConfig()
+    trackers: TrackerConfig = TrackerConfig()
     model: str = defaults.MODEL
     judge: str = defaults.JUDGE
     data: str | None = None

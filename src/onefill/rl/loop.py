@@ -40,12 +40,13 @@ def train(run: Training, display: Display, stop: StopRequest) -> Summary:
             report = take_step(run)
             display.step(report)
             is_last = run.step == config.steps
-            if is_last or run.step % config.checkpoints.every == 0:
+            is_measured = _is_due(run.step, config.evaluation.every)
+            if is_last or is_measured or _is_due(run.step, config.checkpoints.every):
                 run.save()
             stop.check()
             if _is_due(run.step, config.samples.every) or is_last:
                 write_sheet(run)
-            if _is_due(run.step, config.evaluation.every) and not is_last:
+            if is_measured and not is_last:
                 log_win_rates(run, "win rate", run.held_out.measure())
             display.doing("training")
         display.note("measuring the trained model on the same samples")

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -43,15 +43,27 @@ class PhaseTimer:
         return seconds
 
 
+class Follower(Protocol):
+    """Is told what is written down, as it is."""
+
+    def log(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
+        """A line was written."""
+        ...
+
+
 class MetricsLog:
     """``metrics.jsonl``: one JSON object per line, each with ``kind`` and ``step``.
 
     Args:
         path: of the file; lines are appended.
+
+    Attributes:
+        followers: told about each line once it is written.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.followers: list[Follower] = []
 
     def drop_after(self, step: int) -> None:
         """Drop the lines of later steps, written by a process that ended before it saved them."""
@@ -67,6 +79,8 @@ class MetricsLog:
         line = json.dumps({"kind": kind, "step": step, **values}, ensure_ascii=False)
         with self._path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
+        for follower in self.followers:
+            follower.log(kind, step, values)
 
     def read(self, kind: str) -> list[dict[str, Any]]:
         """Every line of one kind, first to last."""
@@ -74,6 +88,18 @@ class MetricsLog:
             return []
         rows = (json.loads(line) for line in _whole_lines(self._path))
         return [row for row in rows if row["kind"] == kind]
+
+
+def best_step(log: MetricsLog) -> int | None:
+    """The step of the best win rate while a run trained, over all tasks and dimensions alike."""
+    rows = log.read("win rate")
+    return max(rows, key=mean_win_rate)["step"] if rows else None
+
+
+def mean_win_rate(row: Mapping[str, Any]) -> float:
+    """Of a line with win rates: their mean over tasks and dimensions."""
+    rates = [rate for dimensions in row["win_rate"].values() for rate in dimensions.values()]
+    return sum(rates) / len(rates)
 
 
 def _whole_lines(path: Path) -> list[str]:

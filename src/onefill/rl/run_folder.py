@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,10 @@ from typing import Any
 from onefill.errors import BadInput
 from onefill.rl.config import RunConfig
 from onefill.rl.config_file import build_config, differences, dump_config
+from onefill.rl.resume import refuse_changes
 
-_MAY_CHANGE = frozenset(
-    {"steps", "evaluation.every", "samples.every", "checkpoints.every", "checkpoints.keep"}
-)
-"""Settings that do not reach into the updates, so that a resumed run may have them otherwise."""
+_MAY_CHANGE = ("steps", "evaluation.every", "samples.every", "checkpoints.", "trackers.")
+"""Settings (or sections) that do not reach into the updates: a resumed run may change them."""
 
 
 class RunFolder:
@@ -71,14 +70,17 @@ def new_run_folder(path: Path) -> RunFolder:
     return RunFolder(path)
 
 
-def open_run_folder(path: Path, flags: Mapping[str, Any]) -> tuple[RunFolder, RunConfig]:
+def open_run_folder(
+    path: Path, flags: Mapping[str, Any], forced: Collection[str] = ()
+) -> tuple[RunFolder, RunConfig]:
     """An existing run and the configuration to go on with.
 
     Args:
         path: the folder of the run.
         flags: what the command line gave besides; only what leaves the updates alone may
-            differ from the run's own configuration (``steps``, and how often it evaluates,
-            samples and saves).
+            differ from the run's own configuration (``steps``, how often it evaluates, samples
+            and saves, and where its figures go).
+        forced: settings that may differ all the same.
 
     Raises:
         BadInput: it is no run, cannot be written, or a flag would change the training; the
@@ -92,12 +94,13 @@ def open_run_folder(path: Path, flags: Mapping[str, Any]) -> tuple[RunFolder, Ru
     _check_writable("--resume", path)
     recorded = build_config(folder.config_file, {})
     config = build_config(folder.config_file, flags)
-    for name, (before, after) in differences(recorded, config).items():
-        if name not in _MAY_CHANGE:
-            raise BadInput(
-                f"--resume {path}: {name} is {before!r} in this run, not {after!r}; leave it as "
-                "it is, or start a new run"
-            )
+    changed = differences(recorded, config)
+    refuse_changes(
+        path,
+        {name: before for name, (before, _) in changed.items()},
+        {name: after for name, (_, after) in changed.items()},
+        [name for name in changed if name in forced or name.startswith(_MAY_CHANGE)],
+    )
     return folder, config
 
 

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
-from onefill.checkpoint import Checkpoint, read_last_checkpoint, write_checkpoint
+from onefill.checkpoint import (
+    Checkpoint,
+    Retention,
+    read_last_checkpoint,
+    write_checkpoint,
+)
 from onefill.data.source import SampleSource
 from onefill.errors import BadInput
 from onefill.judge.loading import load_judge, pick_device
@@ -19,11 +25,12 @@ from onefill.policy.loading import load_policy
 from onefill.rl.batch import Batch, make_batch
 from onefill.rl.config import RunConfig
 from onefill.rl.evaluate import HeldOut
-from onefill.rl.metrics import MetricsLog
+from onefill.rl.metrics import MetricsLog, best_step
 from onefill.rl.mixer import TaskMixer
 from onefill.rl.optimizer import Optimizer
 from onefill.rl.randomness import Purpose, draw_seed
 from onefill.rl.reference import MovingAverage, Reference, StartWeights
+from onefill.rl.resume import current_versions, refuse_changes
 from onefill.rl.rollout import Sampler
 from onefill.rl.run_folder import RunFolder
 from onefill.tasks.types import Task
@@ -65,7 +72,8 @@ class Training:
         step: updates done.
         cursor: samples drawn of each task.
         seconds: spent before this process; the rest is counted from ``begin``.
-        fingerprints: hashes of models and data, which a resumed run must find again.
+        fingerprints: hashes of models and data, and the versions it computes by, which a
+            resumed run must find again.
     """
 
     config: RunConfig
@@ -117,26 +125,35 @@ class Training:
             "mixer": self.mixer.state(),
             "fingerprints": self.fingerprints,
         }
-        keep = self.config.checkpoints.keep
+        kept = self.config.checkpoints
+        best = best_step(self.metrics) if kept.keep_best else None
         return write_checkpoint(
-            self.folder.checkpoints, self.step, Checkpoint(tensors, state), keep
+            self.folder.checkpoints,
+            self.step,
+            Checkpoint(tensors, state),
+            Retention(kept.keep, kept.keep_every, best),
         )
 
     @torch.no_grad()
-    def restore(self, checkpoint: Checkpoint) -> None:
+    def restore(self, checkpoint: Checkpoint, forced: Collection[str] = ()) -> None:
         """Go on from a checkpoint.
 
         Raises:
-            BadInput: the checkpoint was made with another model, judge or data.
+            BadInput: the checkpoint was made with another model, judge, data or version that is
+                not in ``forced``, or its weights do not fit.
         """
-        for name, recorded in checkpoint.state["fingerprints"].items():
-            if self.fingerprints[name] != recorded:
-                raise BadInput(
-                    f"--resume {self.folder.path}: {name} is not what this run began with; "
-                    "bring it back, or start a new run"
-                )
-        for name, parameter in self.policy.trainable_parameters().items():
-            parameter.copy_(checkpoint.tensors["weights"][name])
+        refuse_changes(
+            self.folder.path, checkpoint.state["fingerprints"], self.fingerprints, forced
+        )
+        saved = checkpoint.tensors["weights"]
+        trained = self.policy.trainable_parameters()
+        if {n: w.shape for n, w in saved.items()} != {n: w.shape for n, w in trained.items()}:
+            raise BadInput(
+                f"--resume {self.folder.path}: the saved weights do not fit what is trained now; "
+                "leave model, train and lora as they were, or start a new run"
+            )
+        for name, parameter in trained.items():
+            parameter.copy_(saved[name])
         self.optimizer.restore(checkpoint.tensors["optimizer"])
         if self.average is not None:
             self.average.restore(checkpoint.tensors["average"])
@@ -161,16 +178,30 @@ class Training:
 
 
 def open_training(
-    config: RunConfig, ingredients: Ingredients, folder: RunFolder, *, resume: bool
+    config: RunConfig,
+    ingredients: Ingredients,
+    folder: RunFolder,
+    *,
+    resume: bool,
+    forced: Collection[str] = (),
+    warn: Callable[[str], None] | None = None,
 ) -> Training:
     """Load the models and put a run together; a new run's folder is made last.
+
+    Args:
+        config: every choice.
+        ingredients: what the run is made of.
+        folder: of the run.
+        resume: go on from the last checkpoint in ``folder``.
+        forced: what may differ from what a resumed run began with; see ``refuse_changes``.
+        warn: told about each damaged checkpoint that is passed over; without it one is an error.
 
     Raises:
         BadInput: a model cannot be loaded, the configuration does not fit it, or there is
             nothing to resume from.
     """
     begin = time.monotonic()
-    checkpoint = read_last_checkpoint(folder.checkpoints) if resume else None
+    checkpoint = read_last_checkpoint(folder.checkpoints, warn) if resume else None
     device = str(pick_device(config.device))
     policy = load_policy(
         ingredients.model, device=device, dtype=config.dtype, offline=ingredients.offline
@@ -190,10 +221,11 @@ def open_training(
             "an edit too, which training does not show; train one without --show"
         )
     fingerprints = {
-        "the policy": policy.fingerprint(),
-        "the judge": hash_weights(sorted(judge.model.state_dict().items())),
-        "the training data": ingredients.samples.fingerprint(),
-        "the held-out data": ingredients.held_out.fingerprint(),
+        "policy": policy.fingerprint(),
+        "judge": hash_weights(sorted(judge.model.state_dict().items())),
+        "training-data": ingredients.samples.fingerprint(),
+        "held-out-data": ingredients.held_out.fingerprint(),
+        **current_versions(device),
     }
     if config.train == "lora":
         seed = draw_seed(config.seed, Purpose.ADAPTER)
@@ -235,7 +267,7 @@ def open_training(
     if checkpoint is None:
         folder.create(config)
     else:
-        training.restore(checkpoint)
+        training.restore(checkpoint, forced)
         folder.write_config(config)
         training.metrics.drop_after(training.step)
     return training
