@@ -5,11 +5,15 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
+from diffusers import FluxTransformer2DModel
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 
 from onefill.errors import BadInput
-from onefill.policy import loading
-from onefill.policy.loading import load_policy
+from onefill.pocket.policy_architecture import write_random_policy
+from onefill.policy import hub, loading
+from onefill.policy.choice import ModelChoice
+from onefill.policy.loading import load_chosen, load_policy
 from onefill.policy.settings import PolicySettings, read_settings
 
 
@@ -97,8 +101,8 @@ def test_what_the_hub_refuses_is_told_in_one_line(
     def refuse(*_: object, **__: object) -> str:
         raise _error(kind)
 
-    monkeypatch.setattr(loading, "_hub_answers", lambda: True)
-    monkeypatch.setattr(loading, "hf_hub_download", refuse)
+    monkeypatch.setattr(loading, "hub_answers", lambda: True)
+    monkeypatch.setattr(hub, "hf_hub_download", refuse)
     with pytest.raises(BadInput, match=match):
         load_policy("owner/name")
 
@@ -115,8 +119,8 @@ def test_an_unreachable_hub_is_told_at_once_and_the_download_cache_used(
     def no_network() -> object:
         raise OSError("no route")
 
-    monkeypatch.setattr(loading, "get_session", no_network)
-    monkeypatch.setattr(loading, "hf_hub_download", only_local)
+    monkeypatch.setattr(hub, "get_session", no_network)
+    monkeypatch.setattr(hub, "hf_hub_download", only_local)
     with pytest.raises(BadInput, match="cannot be reached"):
         load_policy("owner/name")
     assert asked == [True]
@@ -133,3 +137,87 @@ def test_loading_prints_nothing(folder: Path, capfd: pytest.CaptureFixture[str])
     load_policy(str(folder))
     printed = capfd.readouterr()
     assert printed.out == printed.err == ""
+
+
+def refusal(**chosen: object) -> str:
+    with pytest.raises(BadInput) as caught:
+        load_chosen(ModelChoice(**chosen))  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_another_transformer_takes_the_place_of_the_models_own(
+    folder: Path, tmp_path: Path
+) -> None:
+    other = write_random_policy(tmp_path / "other", seed=9)
+    mixed = load_chosen(
+        ModelChoice(model=str(folder), transformer=str(other), transformer_subfolder="transformer")
+    )
+    alone = load_chosen(ModelChoice(model=str(folder), transformer=str(other / "transformer")))
+    weights = [
+        dict(policy.pipeline.transformer.state_dict())
+        for policy in (mixed, alone, load_policy(str(other)), load_policy(str(folder)))
+    ]
+    name = "proj_out.weight"
+    assert all(torch.equal(weights[place][name], weights[2][name]) for place in (0, 1))
+    assert not torch.equal(weights[0][name], weights[3][name])
+
+
+def test_a_transformer_that_cannot_be_used_is_named(folder: Path, tmp_path: Path) -> None:
+    model = str(folder)
+    assert "--transformer nowhere: no such model" in refusal(model=model, transformer="nowhere")
+    said = refusal(model=model, transformer=str(tmp_path))
+    assert f"--transformer {tmp_path}: holds no config.json" in said
+    said = refusal(model=model, transformer=model, transformer_subfolder="vae")
+    assert "is a AutoencoderTiny, not a FluxTransformer2DModel" in said
+
+
+def test_a_transformer_that_was_not_made_for_filling_is_refused(
+    folder: Path, tmp_path: Path
+) -> None:
+    plain = FluxTransformer2DModel.from_config(
+        load_policy(str(folder)).pipeline.transformer.config, in_channels=32, out_channels=32
+    )
+    plain.save_pretrained(tmp_path)
+    said = refusal(model=str(folder), transformer=str(tmp_path))
+    assert "reads 32 channels a token" in said and "reads 96" in said
+
+
+def test_settings_of_a_choice_are_used(folder: Path) -> None:
+    policy = load_chosen(ModelChoice(model=str(folder), settings={"guidance": 2.5}))
+    assert policy.settings.guidance == 2.5
+    assert policy.settings.steps == load_policy(str(folder)).settings.steps
+
+
+def test_an_adapter_of_a_choice_is_on_and_a_missing_one_named(folder: Path, tmp_path: Path) -> None:
+    policy = load_policy(str(folder))
+    policy.add_lora(rank=2, alpha=2, seed=0)
+    policy.save_adapter(tmp_path / "given" / "inside")
+    choice = ModelChoice(model=str(folder), adapter=tmp_path / "given", adapter_subfolder="inside")
+    assert load_chosen(choice).fingerprint() == policy.fingerprint()
+    said = refusal(model=str(folder), adapter=tmp_path / "given")
+    assert "holds no adapter" in said
+
+
+@pytest.mark.parametrize("missing", ["model", "transformer", "adapter"])
+def test_what_has_to_be_accepted_on_the_hub_is_named(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    def refuse(*_: object, **__: object) -> str:
+        raise _error(GatedRepoError)
+
+    monkeypatch.setattr(loading, "hub_answers", lambda: True)
+    monkeypatch.setattr(hub, "hf_hub_download", refuse)
+    said = refusal(**{"model": str(folder), missing: "owner/name"})
+    assert said == (
+        f"--{missing} owner/name: its licence must be accepted first; do so at "
+        "https://huggingface.co/owner/name and run `hf auth login`"
+    )
+
+
+def test_offline_never_asks_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked() -> bool:
+        raise AssertionError("the hub was asked")
+
+    monkeypatch.setattr(loading, "hub_answers", asked)
+    assert "--offline" in refusal(model="owner/name", offline=True)

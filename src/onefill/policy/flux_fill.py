@@ -22,6 +22,7 @@ from onefill.policy import adapter, sampling
 from onefill.policy.conditions import Conditions
 from onefill.policy.fingerprint import hash_weights
 from onefill.policy.packing import image_ids, pack_latents, pack_mask, unpack_latents
+from onefill.policy.placement import place
 from onefill.policy.prompts import PromptReader
 from onefill.policy.quiet import quiet_libraries
 from onefill.policy.settings import SETTINGS_FILE, PolicySettings
@@ -44,6 +45,7 @@ class FluxFillPolicy:
         self.settings = settings
         self._prompts = PromptReader(pipeline, settings)
         self._trains_all = False
+        self._computes_on: torch.device | None = None  # where it does not follow from the weights
         for module in self._modules().values():
             module.requires_grad_(False).eval()
         # A quarter faster for the VAE's convolutions on a CPU, and never slower.
@@ -51,13 +53,24 @@ class FluxFillPolicy:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
-        return self._base_weight.device
+        """Where the model computes, wherever its weights wait."""
+        return self._computes_on or self._base_weight.device
 
     @property
     def dtype(self) -> torch.dtype:
         """Precision of the transformer, its adapter left aside."""
         return self._base_weight.dtype
+
+    def place(self, device: torch.device | str, offload: str = "none") -> None:
+        """Put the model where it is to compute; every way of offloading paints the same.
+
+        Args:
+            device: as torch names it.
+            offload: one of ``onefill.policy.choice.OFFLOADS``; with another than "none" the
+                model can be sampled from and no longer changed or saved.
+        """
+        place(self.pipeline, torch.device(device), offload)
+        self._computes_on = None if offload == "none" else torch.device(device)
 
     def encode(
         self, images: Tensor, masks: Tensor, prompts: Sequence[str], negative: str | None = None
@@ -238,7 +251,10 @@ class FluxFillPolicy:
 
         Raises:
             BadInput: ``folder`` holds no adapter, or one that does not fit this model.
+            ValueError: the model is offloaded.
         """
+        if self._computes_on is not None:
+            raise ValueError("the model is offloaded: load its adapter before")
         adapter.load_adapter(self.pipeline, Path(folder))
         self._trains_all = False
 

@@ -23,6 +23,8 @@ class PolicySettings(BaseModel):
         multiple: height and width in pixels must divide by it; twice the VAE's factor.
         max_sequence_length: T5 tokens of a prompt, its end token included.
         steps: Euler steps of a full denoising.
+        task_steps: task to Euler steps where they are others. The fewer, the nearer a result is
+            to the mean of all that could stand there.
         guidance: true classifier-free guidance scale; 1.0 is off.
         distilled_guidance: the scale a guidance-distilled transformer is told.
         negative_prompt: what guidance leads away from.
@@ -38,6 +40,7 @@ class PolicySettings(BaseModel):
     multiple: int = Field(default=16, gt=0)
     max_sequence_length: int = Field(default=512, gt=1, le=512)
     steps: int = Field(default=50, gt=0)
+    task_steps: dict[str, Annotated[int, Field(gt=0)]] = {}
     guidance: float = Field(default=4.0, ge=1.0)
     distilled_guidance: float = Field(default=1.0, ge=0.0)
     negative_prompt: str = "nsfw"
@@ -49,6 +52,10 @@ class PolicySettings(BaseModel):
     def max_prompt_tokens(self) -> int:
         """Tokens left for the prompt itself once the end token has its place."""
         return self.max_sequence_length - 1
+
+    def steps_for(self, task: str) -> int:
+        """Euler steps of a full denoising when the task is that one."""
+        return self.task_steps.get(task, self.steps)
 
 
 def read_settings(file: Path, multiple: int) -> PolicySettings:
