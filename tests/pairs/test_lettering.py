@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onefill.errors import BadInput
-from onefill.pairs.lettering import built_in_font, misspell, open_fonts, open_writing
+from onefill.pairs.lettering import built_in_font, open_fonts, open_writing
+from onefill.pocket.misspelling import misspell
 
 
 @given(

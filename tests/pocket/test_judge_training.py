@@ -12,7 +12,7 @@ from onefill.pocket import judge_training as training
 from onefill.pocket.judge_architecture import TowerSize
 from onefill.pocket.judge_training_reading import PairSource
 from onefill.pocket.judge_training_vision import contest_batch, vision_loss
-from onefill.pocket.pairs import ALIGNMENT, CELLS, DIMENSIONS, GAP, LABELS, NOTHING
+from onefill.pocket.pairs import ALIGNMENT, CELLS, DIMENSIONS, GAP, GRID, LABELS, NOTHING
 from onefill.pocket.pairs_cache import TASKS, Contests
 from onefill.pocket.scenes import SIZE
 from onefill.pocket.second_judge import SecondJudge, load_second_judge
@@ -41,6 +41,10 @@ def contests() -> Contests:
         shown=shown,
         words=words,
         tasks=np.arange(count) % len(TASKS),
+        harm=np.broadcast_to(
+            levels[:, :, None, None, None], (count, 4, len(DIMENSIONS), GRID, GRID)
+        ).astype(np.float16),
+        covered=np.ones((count, 4, GRID, GRID), bool),
     )
 
 
@@ -98,13 +102,32 @@ def test_pairs_cut_from_contests_have_the_right_winner(student, contests):
             assert "Prompt:" not in pairs.queries[index]
 
 
+def test_a_cell_s_annotations_lie_where_its_pixels_do(student, contests):
+    head, tokens = student.cell_head, torch.zeros(1, training.TOKENS, TINY.width)
+    tokens[0, 6] = torch.randn(TINY.width)  # second row, third column of four by four
+    damage, labels = head(tokens)
+    moved = (damage != head(torch.zeros_like(tokens))[0]).any(-1)[0]
+    assert moved[2:4, 4:6].any() and moved.sum() == moved[2:4, 4:6].sum()
+    assert labels.shape == (1, GRID, GRID, len(LABELS))
+
+    contests.harm[:, :, :, :, 4:] = 0  # only the left half is damaged
+    batch = contest_batch(contests, np.arange(len(contests)), np.random.default_rng(3))
+    left, right = (
+        batch["harm"][..., :4].mean((1, 2, 3, 4)),
+        batch["harm"][..., 4:].mean((1, 2, 3, 4)),
+    )
+    text = torch.from_numpy(contests.tasks == TASKS.index("text"))
+    assert (right[text] == 0).all() and (left[text] > 0).all()
+    assert ((left == 0) != (right == 0))[~text].all() and (left[~text] == 0).any()
+
+
 def losses(student: training.Student, contests: Contests) -> tuple[float, float]:
     """Of the vision heads' comparisons and of the answers, on always the same batch."""
     rng = np.random.default_rng(9)
     with torch.no_grad():
         batch = contest_batch(contests, np.arange(len(contests)), rng)
         tokens = student.tower(batch["pictures"].flatten(0, 1)).unflatten(0, (len(contests), 4))
-        seen = vision_loss(tokens, student.vision_heads, batch)["pairs"]
+        seen = vision_loss(tokens, student.vision_heads, student.cell_head, batch)["pairs"]
         pairs = PairSource(contests, student.tasks).draw(200, rng)
         answers, _ = student.reader(pairs.queries, tokens[pairs.contests, pairs.places])
         judged = binary_cross_entropy_with_logits(answers, pairs.first_better)

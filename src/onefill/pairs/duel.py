@@ -8,7 +8,6 @@ from functools import partial
 
 import numpy as np
 
-from onefill.pairs import lettering
 from onefill.pairs.subject import (
     AESTHETICS,
     ALIGNMENT,
@@ -21,6 +20,7 @@ from onefill.pairs.subject import (
 )
 from onefill.pocket import damage, damage_canvas
 from onefill.pocket.damage_canvas import Canvas, Damage
+from onefill.pocket.misspelling import misspell
 from onefill.pocket.scenes import Rgb, composite, to_bytes
 
 GAP = 0.05
@@ -190,7 +190,7 @@ def _misread(
 ) -> Rgb:
     """Something else than the words: another thing, nothing, or other letters."""
     if subject.write is not None and subject.words is not None:
-        text, mirrored = lettering.misspell(subject.words, strength, subject.rivals, rng)
+        text, mirrored = misspell(subject.words, strength, subject.rivals, rng)
         return subject.write(text, mirrored)
     if subject.background is not None and rng.random() < 0.15:
         return canvas.background

@@ -43,9 +43,12 @@ from onefill.pocket.judge_training_reading import (
     teacher_scores,
 )
 from onefill.pocket.judge_training_vision import (
+    VISION_WEIGHTS,
+    CellHead,
     Tower,
     VisionHeads,
     contest_batch,
+    vary,
     vision_accuracy,
     vision_loss,
 )
@@ -60,8 +63,8 @@ TEXT = TowerSize(layers=4, width=128, heads=4, feed_forward=336)
 TOKENS = 16
 """Merged tokens of a 64-pixel picture: patches of 8 pixels, two by two."""
 
-CONTESTS, HELD_OUT_CONTESTS, REMEMBERED = 24_000, 300, 6_000
-SEE_SHARE, READ_SHARE = 0.27, 0.08
+CONTESTS, HELD_OUT_CONTESTS, REMEMBERED = 40_000, 300, 6_000
+SEE_SHARE, READ_SHARE = 0.5, 0.06
 
 Log = Callable[[str], None]
 
@@ -74,7 +77,7 @@ class Student:
         model: the stock Qwen2.5-VL; tower and reader use its weights.
         tokenizer: its tokenizer.
         tower, reader: its two halves with quick forward passes.
-        vision_heads, reading_heads: thrown away after training.
+        vision_heads, cell_head, reading_heads: thrown away after training.
         tasks: what it is asked about, by name.
     """
 
@@ -83,6 +86,7 @@ class Student:
     tower: Tower
     reader: Reader
     vision_heads: VisionHeads
+    cell_head: CellHead
     reading_heads: ReadingHeads
     tasks: dict[str, Task]
 
@@ -92,6 +96,7 @@ class Student:
             "visual": self.model.model.visual,
             "text": self.model.model.language_model,
             "vision_heads": self.vision_heads,
+            "cell_head": self.cell_head,
             "reading_heads": self.reading_heads,
         }
 
@@ -114,6 +119,7 @@ def new_student(seed: int, vision: TowerSize = VISION, text: TowerSize = TEXT) -
         tower=Tower(model.model.visual, ImageRecipe.of(build_image_processor()), SIZE),
         reader=Reader(model, tokenizer, TOKENS),
         vision_heads=VisionHeads(text.width),
+        cell_head=CellHead(text.width, TOKENS),
         reading_heads=ReadingHeads(text.width, text.layers - 1),
         tasks=known,
     )
@@ -152,15 +158,16 @@ def see(
     cache: Path, minutes: float, seed: int, log: Log,
 ) -> None:  # fmt: skip
     """Part 1: the vision tower and its heads."""
+    visual = student.model.model.visual
 
     def step(rng: np.random.Generator) -> Losses:
-        batch = contest_batch(contests, rng.integers(len(contests), size=12), rng)
-        return vision_loss(_tokens(student, batch), student.vision_heads, batch)
+        batch = _varied(contests, rng.integers(len(contests), size=12), rng)
+        return _vision_loss(student, _tokens(student, batch), batch)
 
     run_stage(
         "sees", cache / "judge-state" / "see", student.modules(),
-        optimizers_for([student.model.model.visual, student.vision_heads], 0.012, 2e-3),
-        {"damage": 0.3, "names": 0.3}, step,
+        optimizers_for([visual, student.vision_heads, student.cell_head], 0.012, 2e-3),
+        VISION_WEIGHTS, step,
         partial(vision_accuracy, student.tower, student.vision_heads, held_out),
         minutes, seed, log,
     )  # fmt: skip
@@ -198,9 +205,9 @@ def together(
 
     def step(rng: np.random.Generator) -> Losses:
         chosen = rng.integers(len(contests), size=12)
-        batch = contest_batch(contests, chosen, rng)
+        batch = _varied(contests, chosen, rng)
         tokens = _tokens(student, batch)
-        losses = vision_loss(tokens, student.vision_heads, batch)
+        losses = _vision_loss(student, tokens, batch)
         pairs = PairSource(_rows(contests, chosen), student.tasks).draw(40, rng)
         shown = tokens[pairs.contests, pairs.places]
         with torch.no_grad():
@@ -211,9 +218,20 @@ def together(
     run_stage(
         "judges", cache / "judge-state" / "together", student.modules(),
         optimizers_for(student.modules().values(), 0.01, 1.5e-3),
-        {"damage": 0.3, "names": 0.3, "ends": 0.5, "taught": 0.3}, step,
+        {**VISION_WEIGHTS, "ends": 0.5, "taught": 0.3}, step,
         partial(answer_accuracy, student, held_out), minutes, seed, log,
     )  # fmt: skip
+
+
+def _varied(
+    contests: Contests, chosen: NDArray[np.intp], rng: np.random.Generator
+) -> dict[str, Tensor]:
+    batch = contest_batch(contests, chosen, rng)
+    return {**batch, "pictures": vary(batch["pictures"], rng)}
+
+
+def _vision_loss(student: Student, tokens: Tensor, batch: dict[str, Tensor]) -> Losses:
+    return vision_loss(tokens, student.vision_heads, student.cell_head, batch)
 
 
 def _tokens(student: Student, batch: dict[str, Tensor]) -> Tensor:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from onefill.pocket import damage, damage_canvas, scenes, vocabulary
 from onefill.pocket.damage_canvas import Canvas
+from onefill.pocket.misspelling import misspell
 from onefill.pocket.pictures import Pictures
 
 CONSISTENCY, STRUCTURE, ALIGNMENT = "consistency", "structure", "text-alignment"
@@ -37,9 +38,15 @@ NOTHING, UNCLEAR = len(LABELS) - 1, -1
 GAP = 0.4
 """Smallest difference of damage, of strengths in [0, 1], that makes a preference."""
 
+GRID = 8
+"""Cells a side of the maps that say where a picture is damaged and where its thing is."""
+
 _WEAKEST = 0.45
 _WEAK_PAINTING = {CONSISTENCY: 1.0, STRUCTURE: 1.0, REMOVAL: 1.0, ALIGNMENT: 0.5, AESTHETICS: 0.8}
 """How far a weakly painted region harms each dimension, per unit of strength."""
+
+_TOUCHED, _COVERED = 2 / 255, 0.25
+"""Change of a pixel that counts as damage; share of a cell that a thing must cover to be in it."""
 
 _FORMS = ("{}", "{}", "the {}", "one {}")
 
@@ -68,12 +75,17 @@ class Rendering:
         picture: uint8 (64, 64, 3).
         levels: float32 (5,), damage in each of ``DIMENSIONS``, 0 none to 1 full.
         shown: index in ``LABELS`` of what can be seen, or ``UNCLEAR``.
+        harm: float32 (5, GRID, GRID), the same damage cell by cell; none in text alignment,
+            which cannot be seen without the words.
+        covered: bool (GRID, GRID), cells that show the thing or the words.
 
     """
 
     picture: NDArray[np.uint8]
     levels: NDArray[np.float32]
     shown: int
+    harm: NDArray[np.float32]
+    covered: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -199,23 +211,40 @@ def _render(pictures: Pictures, scene: scenes.Scene, faults: tuple[Fault, ...]) 
     )
     canvas = Canvas(target, background, scene.mask)
     levels = np.zeros(len(DIMENSIONS), np.float32)
+    harm = np.zeros((len(DIMENSIONS), GRID, GRID), np.float32)
     shown = NOTHING if scene.task == "removal" else LABELS.index(scene.word)
+    covered = _cells(canvas.matte[..., 0])
     order = (ALIGNMENT, STRUCTURE, REMOVAL, None, CONSISTENCY, AESTHETICS)
     for fault in sorted(faults, key=lambda f: order.index(f.dimension)):
         rng = np.random.default_rng(fault.seed)
-        harm = {fault.dimension or "": 1.0} if fault.dimension else _WEAK_PAINTING
+        shares = {fault.dimension or "": 1.0} if fault.dimension else _WEAK_PAINTING
+        before = canvas.picture
         if fault.dimension == ALIGNMENT:
             canvas, shown, level = _misread(pictures, scene, canvas, fault, rng)
-            harm = {ALIGNMENT: level / fault.strength}
+            shares = {ALIGNMENT: level / fault.strength}
         else:
             painted = _damaged(pictures, scene, canvas, fault, rng)
             canvas = replace(canvas, picture=painted)
+        if fault.dimension in (ALIGNMENT, STRUCTURE):
+            covered = _cells(canvas.matte[..., 0])
         if fault.dimension in (REMOVAL, None) and fault.strength > 0.5:
             shown = UNCLEAR
-        for dimension, share in harm.items():
-            column = DIMENSIONS.index(dimension)
-            levels[column] = max(levels[column], share * fault.strength)
-    return Rendering(scenes.to_bytes(canvas.picture), levels, shown)
+        touched = np.abs(canvas.picture - before).max(-1) > _TOUCHED
+        # A quarter of a cell is enough to spoil it.
+        where = np.minimum(1, 4 * _cells(touched.astype(np.float32)))
+        for dimension, share in shares.items():
+            column, level = DIMENSIONS.index(dimension), share * fault.strength
+            levels[column] = max(levels[column], level)
+            if dimension != ALIGNMENT:
+                harm[column] = np.maximum(harm[column], level * where)
+    return Rendering(scenes.to_bytes(canvas.picture), levels, shown, harm, covered > _COVERED)
+
+
+def _cells(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The mean of a plane (64, 64) in each cell of the grid."""
+    side = len(plane) // GRID
+    means: NDArray[np.float32] = plane.reshape(GRID, side, GRID, side).mean((1, 3))
+    return means
 
 
 def _damaged(
@@ -257,15 +286,37 @@ def _misread(
         if kind < 0.3:
             painted = damage.shuffled_object(canvas, fault.strength, rng)
             return replace(canvas, picture=painted), UNCLEAR, fault.strength
+        if kind < 0.7:
+            return _misspelt(pictures, scene, canvas, fault.strength, rng)
         other = str(rng.choice([w for w in vocabulary.TEXT_WORDS if w != scene.word]))
         layer = scenes.text_layer(pictures, rng, other, canvas.background)
     else:
         other = str(rng.choice([w for w in vocabulary.WORDS if w != scene.word]))
         layer = scenes.object_layer(pictures, rng, other)
+    return _in_its_place(canvas, scene, layer), LABELS.index(other), 1.0
+
+
+def _misspelt(
+    pictures: Pictures,
+    scene: scenes.Scene,
+    canvas: Canvas,
+    strength: float,
+    rng: np.random.Generator,
+) -> tuple[Canvas, int, float]:
+    text, mirrored = misspell(scene.word, strength, vocabulary.TEXT_WORDS, rng)
+    layer = scenes.text_layer(pictures, rng, text, canvas.background)
+    if mirrored:
+        layer = layer[:, ::-1]
+    known = text in vocabulary.TEXT_WORDS and not mirrored
+    shown = LABELS.index(text) if known else UNCLEAR
+    return _in_its_place(canvas, scene, layer), shown, 1.0 if known else strength
+
+
+def _in_its_place(canvas: Canvas, scene: scenes.Scene, layer: scenes.Rgb) -> Canvas:
+    """The background with another layer where the thing was."""
     seen = canvas.matte[..., 0] > 0.5
     layer = _centred(layer, seen if seen.any() else scene.mask)
-    painted = scenes.composite(canvas.background, layer)
-    return replace(canvas, picture=painted), LABELS.index(other), 1.0
+    return replace(canvas, picture=scenes.composite(canvas.background, layer))
 
 
 def _centred(layer: scenes.Rgb, on: NDArray[np.bool_]) -> scenes.Rgb:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onefill.pocket import pairs
-from onefill.pocket.pairs import DIMENSIONS, LABELS, TASK_DIMENSIONS
+from onefill.pocket.pairs import DIMENSIONS, GRID, LABELS, TASK_DIMENSIONS
 from onefill.pocket.pictures import Pictures, load_pictures
 from onefill.pocket.scenes import SIZE
 from onefill.pocket.sources import Split
@@ -33,6 +33,8 @@ class Contests:
         shown: int64 (N, 4), what is seen, index in ``LABELS`` or -1.
         words: int64 (N,), what was asked for, index in ``LABELS``.
         tasks: int64 (N,), index in ``TASKS``.
+        harm: float16 (N, 4, 5, GRID, GRID), damage per dimension, cell by cell.
+        covered: bool (N, 4, GRID, GRID), cells that show the thing or the words.
 
     """
 
@@ -41,6 +43,8 @@ class Contests:
     shown: NDArray[np.int64]
     words: NDArray[np.int64]
     tasks: NDArray[np.int64]
+    harm: NDArray[np.float16]
+    covered: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.tasks)
@@ -77,6 +81,8 @@ def _draw_chunk(pictures: Pictures, rng: np.random.Generator) -> dict[str, NDArr
     levels = np.empty((_CHUNK, RENDERINGS, len(DIMENSIONS)), np.float32)
     shown = np.empty((_CHUNK, RENDERINGS), np.int64)
     words, tasks = np.empty(_CHUNK, np.int64), np.empty(_CHUNK, np.int64)
+    harm = np.empty((_CHUNK, RENDERINGS, len(DIMENSIONS), GRID, GRID), np.float16)
+    covered = np.empty((_CHUNK, RENDERINGS, GRID, GRID), bool)
     for index in range(_CHUNK):
         task = str(rng.choice(TASKS, p=[_TASK_SHARES[t] for t in TASKS]))
         contest = pairs.draw_contest(pictures, rng, task, _two_dimensions(task, rng))
@@ -84,9 +90,12 @@ def _draw_chunk(pictures: Pictures, rng: np.random.Generator) -> dict[str, NDArr
             images[index, place] = rendering.picture
             levels[index, place] = rendering.levels
             shown[index, place] = rendering.shown
+            harm[index, place] = rendering.harm
+            covered[index, place] = rendering.covered
         words[index], tasks[index] = LABELS.index(contest.word), TASKS.index(task)
     return {
         "pictures": images, "levels": levels, "shown": shown, "words": words, "tasks": tasks,
+        "harm": harm, "covered": covered,
     }  # fmt: skip
 
 

@@ -130,7 +130,7 @@ def score_policy(
     return {
         "vae": {"psnr": _vae_psnr(policy, fills)},
         "fill": _name_fills(policy, fills, classifier, seed, steps),
-        "removal": _compare_removals(policy, removals, scenes, seed, steps),
+        "removal": _compare_removals(policy, removals, scenes, seed),
         "speed": {"seconds": _time_edit(policy, fills, steps), "steps": float(steps)},
     }
 
@@ -162,12 +162,13 @@ def _name_fills(
 
 
 def _compare_removals(
-    policy: FluxFillPolicy, removals: HeldOut, scenes: Path, seed: int, steps: int
+    policy: FluxFillPolicy, removals: HeldOut, scenes: Path, seed: int
 ) -> dict[str, float]:
+    steps = policy.settings.steps_for("removal")
     prompts = [REMOVAL_PROMPT] * len(removals.rows)
     strength = policy.settings.strength.get("removal", 1.0)
     edits = paint(policy, removals, prompts, seed, steps=steps, strength=strength)
-    alone = paint(policy, removals, prompts, seed, steps=steps, matched=False)
+    alone = paint(policy, removals, prompts, seed, steps=policy.settings.steps, matched=False)
     edit, model, membrane, mean = [], [], [], []
     for picture, mask, edited, painted, row in zip(
         removals.pictures, removals.masks, edits, alone, removals.rows, strict=True

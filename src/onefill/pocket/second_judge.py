@@ -18,7 +18,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from onefill.pocket.judge_training_vision import VisionHeads, contest_batch, quality, vision_loss
+from onefill.pocket.judge_training_vision import (
+    VISION_WEIGHTS,
+    CellHead,
+    VisionHeads,
+    contest_batch,
+    quality,
+    vision_loss,
+)
+from onefill.pocket.pairs import GRID
 from onefill.pocket.pairs_cache import load_contests
 from onefill.pocket.sources import TRAIN
 from onefill.pocket.training_state import cosine_rate
@@ -83,8 +91,10 @@ def train_second_judge(
     """
     contests = load_contests(TRAIN, CONTESTS, seed + 2, cache, log)
     torch.manual_seed(seed)
-    model = SecondJudge()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=_PEAK, weight_decay=0.02)
+    model, cells = SecondJudge(), CellHead(WIDTH, GRID**2)
+    optimizer = torch.optim.AdamW(
+        [*model.parameters(), *cells.parameters()], lr=_PEAK, weight_decay=0.02
+    )
     rng = np.random.default_rng(seed)
     started = told = time.monotonic()
     step = 0
@@ -96,9 +106,9 @@ def train_second_judge(
         noise = torch.randn_like(pictures) * rng.uniform(0, 6)
         tokens = model.tokens((pictures + noise).flatten(0, 1))
         losses = vision_loss(
-            tokens.view(*pictures.shape[:2], *tokens.shape[1:]), model.heads, batch
+            tokens.view(*pictures.shape[:2], *tokens.shape[1:]), model.heads, cells, batch
         )
-        loss = losses["pairs"] + 0.3 * losses["damage"] + 0.3 * losses["names"]
+        loss = torch.stack([VISION_WEIGHTS.get(k, 1.0) * v for k, v in losses.items()]).sum()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
