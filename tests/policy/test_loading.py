@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,10 @@ from onefill.policy import hub, loading
 from onefill.policy.choice import ModelChoice
 from onefill.policy.loading import load_chosen, load_policy
 from onefill.policy.settings import PolicySettings, read_settings
+
+from .conftest import disturb
+
+Paint = Callable[..., torch.Tensor]
 
 
 def _error(kind: type[Exception]) -> Exception:
@@ -221,3 +226,19 @@ def test_offline_never_asks_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(loading, "hub_answers", asked)
     assert "--offline" in refusal(model="owner/name", offline=True)
+
+
+def test_an_adapter_acts_as_strongly_as_asked(folder: Path, paint: Paint, tmp_path: Path) -> None:
+    policy = load_policy(str(folder))
+    plain = paint(policy)
+    policy.add_lora(rank=2, alpha=2, seed=0)
+    disturb(policy.trainable_parameters())
+    policy.save_adapter(tmp_path)
+    paintings = [
+        paint(load_chosen(ModelChoice(model=str(folder), adapter=tmp_path, adapter_scale=scale)))
+        for scale in (0.0, 0.5, 1.0)
+    ]
+    assert torch.allclose(paintings[0], plain, atol=1e-5)
+    assert torch.equal(paintings[2], paint(policy))
+    weak, strong = ((painting - plain).abs().mean() for painting in paintings[1:])
+    assert 0.2 * strong < weak < 0.9 * strong

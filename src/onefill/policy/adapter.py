@@ -128,6 +128,11 @@ def load_adapter(pipeline: FluxFillPipeline, folder: Path) -> None:
                 parameter.copy_(tensors[key])
 
 
+def scale_adapter(transformer: FluxTransformer2DModel, scale: float) -> None:
+    """Let the adapter act ``scale`` times as strongly as it was trained; 0 is not at all."""
+    transformer.set_adapters(_NAME, weights=scale)
+
+
 def merged(transformer: FluxTransformer2DModel) -> FluxTransformer2DModel:
     """A copy of the transformer with its adapter worked into the weights; the original stays."""
     plain = copy.deepcopy(transformer)

@@ -62,6 +62,7 @@ class ModelChoice:
         transformer_subfolder: where they are in there.
         adapter: folder or hub id of adapter weights on top.
         adapter_subfolder: where they are in there.
+        adapter_scale: how strongly they act; 1 as trained, 0 not at all.
         settings: how this model is best run, where its folder does not say so itself.
         device: as torch names it.
         memory: precision and offloading.
@@ -73,6 +74,7 @@ class ModelChoice:
     transformer_subfolder: str | None = None
     adapter: str | Path | None = None
     adapter_subfolder: str | None = None
+    adapter_scale: float = 1.0
     settings: Mapping[str, Any] = field(default_factory=dict)
     device: str = "cpu"
     memory: Memory = Memory()

@@ -11,7 +11,7 @@ import torch
 from diffusers import FluxFillPipeline, FluxTransformer2DModel
 
 from onefill.errors import BadInput
-from onefill.policy.adapter import ADAPTER_FILE
+from onefill.policy.adapter import ADAPTER_FILE, scale_adapter
 from onefill.policy.choice import DTYPES, Memory, ModelChoice
 from onefill.policy.flux_fill import FluxFillPolicy
 from onefill.policy.hub import download, download_if_there, hub_answers
@@ -75,6 +75,8 @@ def load_chosen(choice: ModelChoice) -> FluxFillPolicy:
     policy = FluxFillPolicy(pipeline, settings.model_copy(update=dict(choice.settings)))
     if choice.adapter is not None:
         policy.load_adapter(_adapter_folder(choice, offline))
+        if choice.adapter_scale != 1:
+            scale_adapter(policy.pipeline.transformer, choice.adapter_scale)
     policy.place(device, memory.offload)
     return policy
 

@@ -74,3 +74,12 @@ PUBLISHED = {
 def find_published(model: str) -> Published | None:
     """The published weights of that short name, or of the hub id of FLUX.1-Fill-dev."""
     return PUBLISHED.get("flux-fill" if model == FLUX_FILL else model)
+
+
+def licence_of(model: str, transformer: str | None) -> str | None:
+    """One line about the licence of published weights, by their hub ids; None for any others."""
+    for published in PUBLISHED.values():
+        weights = published.transformer or published.model
+        if weights == (transformer or model):
+            return f"{weights}: licence {published.licence}; see {published.page}"
+    return None

@@ -1,0 +1,119 @@
+"""Which model is chosen by what was typed, and what is refused before anything is loaded."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onefill.cli import model_options
+from onefill.cli.model_options import choose_model, load_model
+from onefill.errors import BadInput
+from onefill.policy.choice import Memory, ModelChoice
+from onefill.policy.published import FLUX_FILL, ONEREWARD
+
+
+def test_an_embedded_model_is_loaded_whole_in_float32() -> None:
+    choice = choose_model("pocket")
+    assert Path(choice.model).is_dir()
+    assert (choice.transformer, choice.adapter, choice.memory) == (None, None, Memory())
+    assert choice.settings == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "subfolder"),
+    [
+        ("onereward", "flux.1-fill-dev-OneReward-transformer"),
+        ("onereward-dynamic", "flux.1-fill-dev-OneRewardDynamic-transformer"),
+        ("onereward-removal", "flux.1-fill-dev-OneReward-transformer"),
+    ],
+)
+def test_a_short_name_stands_for_published_weights(name: str, subfolder: str) -> None:
+    choice = choose_model(name)
+    assert (choice.model, choice.transformer) == (FLUX_FILL, ONEREWARD)
+    assert choice.transformer_subfolder == subfolder
+    assert choice.memory.dtype == "bfloat16"
+    assert choice.settings == {}  # the paper's are the defaults
+    assert choice.adapter == (ONEREWARD if name == "onereward-removal" else None)
+
+
+def test_the_base_model_runs_as_its_makers_run_it_until_its_transformer_is_another() -> None:
+    for name in ("flux-fill", FLUX_FILL):
+        assert choose_model(name).settings["distilled_guidance"] == 30
+    spelt = choose_model(
+        FLUX_FILL,
+        transformer=ONEREWARD,
+        transformer_subfolder="flux.1-fill-dev-OneReward-transformer",
+    )
+    assert spelt == choose_model("onereward")
+
+
+def test_a_preset_sets_three_options_and_gives_way_to_each() -> None:
+    choice = choose_model("onereward", vram=16)
+    assert choice.device == "cuda"
+    assert choice.memory == Memory(dtype="bfloat16", offload="model", quantize="torchao-int8")
+    assert choose_model("onereward", vram=16, quantize="bnb-8bit").memory.quantize == "bnb-8bit"
+    assert choose_model("onereward", vram=80, dtype="float16").memory.dtype == "float16"
+    assert choose_model("onereward", vram=24, offload="none").memory.offload == "none"
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"model": "onerewart"}, "--model onerewart: no such model"),
+        ({"dtype": "float8"}, "--dtype float8: unknown; choose from float32"),
+        ({"offload": "all"}, "--offload all: unknown; choose from none, model"),
+        ({"quantize": "int2"}, "--quantize int2: unknown; choose from bnb-8bit"),
+        ({"vram": 32}, "--vram 32: unknown; choose from 80, 48, 24, 16, 12"),
+        ({"offload": "model"}, "run on the CPU; add --device cuda"),
+        ({"vram": 24, "quantize": "bnb-8bit"}, "use --offload model or none"),
+        ({"transformer_subfolder": "x"}, "of what? add --transformer"),
+        ({"model": "onereward", "transformer": "x"}, "brings its own; use --model flux-fill"),
+        ({"model": "onereward-removal", "adapter": Path("x")}, "use --model onereward with it"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_in_one_line(
+    options: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(BadInput) as caught:
+        choose_model(**({"model": "pocket"} | options))
+    assert says in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_choosing_imports_no_model_library() -> None:
+    code = (
+        "import sys; from onefill.cli.model_options import choose_model; "
+        "choose_model('onereward', vram=24); print(sorted({'torch', 'diffusers'} & {*sys.modules}))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"
+
+
+def test_a_licence_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("onefill.policy.loading.load_chosen", lambda choice: "a policy")
+    said = []
+    for name in ("onereward", "onereward-removal", "flux-fill", "onereward", "pocket"):
+        assert load_model(choose_model(name)) == "a policy"
+        said.append(capsys.readouterr().err)
+    assert "bytedance-research/OneReward: licence CC BY-NC 4.0" in said[0]
+    assert "https://huggingface.co/bytedance-research/OneReward" in said[0]
+    assert "FLUX.1 [dev] Non-Commercial License" in said[2]
+    assert said[1] == said[3] == said[4] == ""
+
+
+def test_where_nothing_can_be_kept_a_licence_is_said_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "cache").write_text("no folder")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for _ in range(2):
+        model_options._say_licence(ModelChoice(model=FLUX_FILL))
+        assert "Non-Commercial" in capsys.readouterr().err
