@@ -76,10 +76,19 @@ def test_models_json_names_each_with_its_path(cli: Any, weights: Path) -> None:
     assert judge["dimensions"]["fill/consistency"]["accuracy"] == 0.912
 
 
+def test_models_names_published_ones_with_their_licences(cli: Any, weights: Path) -> None:
+    published = json.loads(cli("models", "--json").stdout)["published"]
+    assert [model["name"] for model in published][:2] == ["onereward", "onereward-dynamic"]
+    shown = " ".join(cli("models").stdout.replace("│", " ").split())
+    for model in published:
+        assert f"{model['name']} {model['about']}; licence" in shown
+
+
 def test_models_says_in_one_line_what_is_missing(cli: Any, no_weights: None) -> None:
     result = cli("models", "--json")
     assert result.code == 0
-    assert json.loads(result.stdout) == {"policies": [], "judges": []}
+    document = json.loads(result.stdout)
+    assert (document["policies"], document["judges"]) == ([], [])
     lines = result.stderr.splitlines()
     assert [line.split(" in this")[0] for line in lines] == [
         "warning: no embedded policy",

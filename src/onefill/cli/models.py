@@ -1,4 +1,4 @@
-"""``onefill models``: the embedded models, what they know and how they were made."""
+"""``onefill models``: the embedded models, how they were made, and published ones by name."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def models(json_output: JsonFlag = False) -> None:
-    """List the embedded models, what they know and how they were made.
+    """List the embedded models, what they know and how they were made, and published ones.
 
     Their names go after --model and --judge of the other commands; a folder or a hub id does too.
+    Published ones are for `onefill edit`, and are downloaded when they are first used.
     """
     from onefill.pocket.embedded import describe
+    from onefill.policy.published import PUBLISHED
 
     policies, judges = describe("policies"), describe("judges")
     for kind, found in (("policy", policies), ("judge", judges)):
@@ -33,13 +35,21 @@ def models(json_output: JsonFlag = False) -> None:
                 f"no embedded {kind} in this installation; make it with `onefill pocket build`"
             )
     if json_output:
-        console.print_json({"policies": _entries(policies), "judges": _entries(judges)})
+        published = [
+            {"name": name, "about": model.about, "licence": model.licence, "page": model.page}
+            for name, model in PUBLISHED.items()
+        ]
+        console.print_json(
+            {"policies": _entries(policies), "judges": _entries(judges), "published": published}
+        )
         return
     out = console.stdout()
     for model in policies:
         out.print(_table("policy", model, _policy_rows(model.card)))
     for model in judges:
         out.print(_table("judge", model, _judge_rows(model.card)))
+    rows = {name: f"{model.about}; licence {model.licence}" for name, model in PUBLISHED.items()}
+    out.print(_rows("published, of full size", rows))
 
 
 def _entries(found: Sequence[EmbeddedModel]) -> list[dict[str, Any]]:
@@ -67,18 +77,22 @@ def _judge_rows(card: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _table(kind: str, model: EmbeddedModel, known: Mapping[str, str]) -> Table:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=f"{kind} {model.name}", title_justify="left", show_header=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
     rows = {"folder": str(model.path), **known}
     for name, fact in model.card.get("facts", {}).items():
         rows[name.replace("_", " ")] = _plain(fact)
     for source in model.card.get("sources", []):
         label = f"made from {source.get('name', '?')}"
         rows[label] = f"licence {source.get('licence', '?')}"
+    return _rows(f"{kind} {model.name}", rows)
+
+
+def _rows(title: str, rows: Mapping[str, str]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, title_justify="left", show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
     for name, value in rows.items():
         if value:
             table.add_row(Text(name), Text(value))
