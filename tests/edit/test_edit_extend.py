@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onefill.edit.crop import Box
-from onefill.edit.extend import centre, plan_passes, target_size
+from onefill.edit.extend import expand_sides, place, plan_passes, target_size
 from onefill.errors import BadInput
 
 
@@ -72,7 +72,7 @@ def test_passes_grow_from_the_picture_to_the_canvas(
     canvas = (width + more_x, height + more_y)
     if not more_x and not more_y:
         return
-    keep = last = centre(width, height, canvas)
+    keep = last = place(width, height, canvas)
     passes = plan_passes(keep, canvas)
     assert passes[-1] == Box(0, 0, *canvas)
     for box in passes:
@@ -88,8 +88,48 @@ def test_passes_grow_from_the_picture_to_the_canvas(
 
 
 def test_a_small_extension_is_one_pass() -> None:
-    assert len(plan_passes(centre(3000, 2000, (3556, 2000)), (3556, 2000))) == 1
+    assert len(plan_passes(place(3000, 2000, (3556, 2000)), (3556, 2000))) == 1
 
 
 def test_a_large_extension_is_several() -> None:
-    assert len(plan_passes(centre(600, 400, (3000, 2000)), (3000, 2000))) == 5
+    assert len(plan_passes(place(600, 400, (3000, 2000)), (3000, 2000))) == 5
+
+
+@pytest.mark.parametrize(
+    ("expand", "says"),
+    [
+        ("left", "left=20%"),
+        ("left=", "no length"),
+        ("left=-3", "no length"),
+        ("west=3", "sides are left"),
+        ("left=3,left=4", "left twice"),
+        ("all=3,top=4", "top twice"),
+        ("left=0,top=0%", "adds nothing"),
+        ("left=0.2", "adds nothing"),
+        ("left=99999999999", "megapixels"),
+    ],
+)
+def test_sides_that_are_refused(expand: str, says: str) -> None:
+    with pytest.raises(BadInput, match=says) as refusal:
+        expand_sides(expand, 600, 400)
+    assert str(refusal.value).startswith(f"--expand {expand}: ")
+
+
+@settings(max_examples=300)
+@given(*[st.integers(1, 300)] * 2, *[st.integers(0, 2000)] * 4)
+def test_passes_grow_to_any_side(
+    width: int, height: int, left: int, right: int, top: int, bottom: int
+) -> None:
+    sides = {"left": left, "right": right, "top": top, "bottom": bottom}
+    if not any(sides.values()):
+        return
+    expand = ",".join(f"{side}={pixels}" for side, pixels in sides.items())
+    canvas, keep = expand_sides(expand, width, height)
+    assert canvas == (left + width + right, top + height + bottom)
+    assert keep == Box(left, top, width, height)
+    last = keep
+    for box in plan_passes(keep, canvas):
+        assert box.x <= last.x and box.y <= last.y
+        assert box.right >= last.right and box.bottom >= last.bottom
+        last = box
+    assert last == Box(0, 0, *canvas)

@@ -14,13 +14,24 @@ from PIL import ExifTags, Image, ImageCms
 from test_edit_stitch import distance_to, masks
 
 from onefill.edit.decode import open_photo
-from onefill.edit.extend import centre
-from onefill.edit.job import Sampling, crop_for, feather_of, paint, run_edit
+from onefill.edit.extend import place
+from onefill.edit.job import (
+    Signature,
+    crop_for,
+    feather_of,
+    paint,
+    paint_together,
+    run_edit,
+)
+from onefill.edit.painting import Sampling
+from onefill.edit.record import read_history
+from onefill.edit.region import Region
 from onefill.edit.request import EditRequest, plan_edit
 from onefill.errors import BadInput, OnefillError
 from onefill.tasks.registry import BUILT_IN, RegisteredTask, load_tasks
 from onefill.tasks.types import Dimension, PromptTemplate, Task
 
+WHOLE = Region(box="0,0,100%,100%")
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
@@ -77,6 +88,7 @@ def test_a_written_edit_keeps_the_photograph_around_it(
         image=source,
         task=built_in("removal"),
         mask=mask_file,
+        grow="0",
         seed=seed,
         feather=feather,
         output=str(tmp_path / f"out.{suffix}"),
@@ -132,7 +144,7 @@ def test_an_extension_keeps_the_photograph_inside_it(
     (path,) = run(request, NoisePolicy(size=16))
     before, after = open_photo(source).canvas, open_photo(path).canvas
     assert (after.box.width, after.box.height) == size
-    keep = centre(width, height, size)
+    keep = place(width, height, size)
     new = np.ones((size[1], size[0]), bool)
     new[keep.slices] = False
     untouched = (distance_to_border(keep, size) > feather)[keep.slices]
@@ -225,7 +237,184 @@ def test_extension_needs_a_shape_and_other_tasks_a_mask(photo: Path, mask: Path)
     refuse("--prompt", task=built_in("text"), mask=mask, words="  ")
     refuse("--task extend", task=built_in("removal"), to="16:9")
     refuse("leave one", task=built_in("extend"), to="16:9", mask=mask)
+    refuse("leave one", task=built_in("extend"), to="16:9", expand="left=9")
+    refuse("leave one", task=built_in("extend"), expand="left=9", grow="3")
+    refuse("--expand", task=built_in("removal"), expand="left=9")
+    refuse("sides already", task=built_in("extend"), expand="left=9", anchor="left")
+    refuse("--anchor left", task=built_in("removal"), mask=mask, anchor="left")
+    refuse("--anchor up", task=built_in("extend"), to="16:9", anchor="up")
+    refuse("--invert-mask", task=built_in("removal"), invert=True)
+    refuse("--each-region", task=built_in("removal"), each_region=True)
+    refuse("--draw-mask", task=built_in("removal"), mask=mask, draw_mask=True)
+    refuse("--mask-alpha clear", task=built_in("removal"), mask_alpha="clear")
+    refuse("no alpha channel", task=built_in("removal"), mask_alpha="opaque")
+    refuse("covers all", task=built_in("removal"), regions=(WHOLE,), invert=True)
+    refuse("add --each-region", task=built_in("fill"), mask=mask, each_words=("a", "b"))
+    refuse(
+        "2 prompts for 1 region;",
+        task=built_in("fill"),
+        mask=mask,
+        each_region=True,
+        each_words=("a", "b"),
+    )
     refuse("--seed", task=built_in("removal"), mask=mask, seed=2**63)
+
+
+def mask_of(photo: Path, **wants: Any) -> Any:
+    """The one mask of an edit that is painted in one pass."""
+    (step,) = plan_edit(
+        EditRequest(image=photo, task=built_in("fill"), words="hat", **wants)
+    ).passes
+    return step.mask
+
+
+def test_boxes_polygons_and_masks_add_up(photo: Path, mask: Path) -> None:
+    box, polygon = Region(box="10,20,30,40"), Region(polygon="50%,0 60%,0 60%,10%")
+    alone = [mask_of(photo, mask=mask), *(mask_of(photo, regions=(r,)) for r in (box, polygon))]
+    together = mask_of(photo, mask=mask, regions=(box, polygon))
+    assert (together == np.logical_or.reduce(alone)).all()
+    assert alone[1].sum() == 1200 and not (alone[1] & alone[0]).any()
+    assert (mask_of(photo, mask=mask, regions=(box, polygon), invert=True) == ~together).all()
+
+
+def test_removal_takes_a_margin_along_and_fill_does_not(photo: Path, mask: Path) -> None:
+    given = mask_of(photo, mask=mask)
+    (step,) = plan_edit(EditRequest(image=photo, task=built_in("removal"), mask=mask)).passes
+    margin = distance_near(given, 20)
+    reach = 0.08 * np.sqrt(given.sum())
+    assert 8 < reach < 12
+    assert (step.mask == (margin <= round(reach))).all()
+    (step,) = plan_edit(
+        EditRequest(image=photo, task=built_in("removal"), mask=mask, grow="0")
+    ).passes
+    assert (step.mask == given).all()
+    assert (mask_of(photo, mask=mask, grow="3") == (margin <= 3)).all()
+
+
+def test_each_region_is_its_own_painting(
+    photo: Path, mask: Path, noise_policy: NoisePolicy
+) -> None:
+    both = tuple(Region(box=box) for box in ("20,20,40,40", "400,300,90,60"))
+    request = EditRequest(
+        image=photo,
+        task=built_in("fill"),
+        regions=both,
+        each_region=True,
+        each_words=("a hat", "a tree"),
+    )
+    plan = plan_edit(request)
+    assert [step.prompt for step in plan.passes] == ["a hat", "a tree"]
+    assert plan.prompt == "a hat; a tree"
+    assert [int(step.mask.sum()) for step in plan.passes] == [1600, 5400]
+    (after,) = paint(plan, noise_policy, Sampling(), [3])  # type: ignore[arg-type]
+    changed = (after.pixels != plan.canvas.pixels).any(axis=2)
+    assert changed[20:60, 20:60].mean() > 0.9 and changed[300:360, 400:490].mean() > 0.9
+    # Two crops were shown, each near its region, and nothing between them was touched.
+    assert [len(seen) for seen in noise_policy.seen] == [1, 1]
+    assert not changed[100:250].any()
+
+    # In one mask file they are found from the top down.
+    drawn = np.zeros((400, 600), bool)
+    drawn[20:60, 20:60] = drawn[300:360, 400:490] = True
+    file = mask.parent / "both.png"
+    Image.fromarray(drawn).save(file)
+    again = plan_edit(replace(request, mask=file, regions=()))
+    for one, other in zip(plan.passes, again.passes, strict=True):
+        assert one.prompt == other.prompt and (one.mask == other.mask).all()
+    one_prompt = plan_edit(replace(request, mask=file, regions=(), each_words=(), words="a hat"))
+    assert [step.prompt for step in one_prompt.passes] == ["a hat", "a hat"]
+
+
+def test_what_is_transparent_is_painted_and_seen(tmp_path: Path, noise_policy: NoisePolicy) -> None:
+    pixels = np.full((40, 60, 4), 200, np.uint8)
+    pixels[..., 3] = 255
+    pixels[10:20, 10:30] = 0
+    pixels[0, 0, 3] = 130
+    source, output = tmp_path / "hole.png", tmp_path / "out.png"
+    Image.fromarray(pixels).save(source)
+    request = EditRequest(
+        image=source,
+        task=built_in("fill"),
+        words="hat",
+        mask_alpha="transparent",
+        feather=0,
+        output=str(output),
+    )
+    run(request, noise_policy)
+    with Image.open(output) as image:
+        after = np.asarray(image)
+    hole = np.zeros((40, 60), bool)
+    hole[10:20, 10:30] = True
+    assert (after[hole][:, 3] == 255).all() and len(np.unique(after[hole][:, 0])) > 20
+    assert (after[~hole] == pixels[~hole]).all()
+
+
+def test_a_built_in_task_draws_its_mask_if_asked(photo: Path) -> None:
+    drawn = mask_of(photo, draw_mask=True, seed=4)
+    assert (drawn == mask_of(photo, draw_mask=True, seed=4)).all()
+    assert (drawn != mask_of(photo, draw_mask=True, seed=5)).any()
+
+
+@pytest.mark.parametrize(
+    ("wants", "size", "keep"),
+    [
+        ({"to": "16:9"}, (711, 400), (55, 0)),
+        ({"to": "16:9", "anchor": "left"}, (711, 400), (0, 0)),
+        ({"to": "16:9", "anchor": "right"}, (711, 400), (111, 0)),
+        ({"to": "700x600", "anchor": "bottom-right"}, (700, 600), (100, 200)),
+        ({"to": "700x600", "anchor": "top"}, (700, 600), (50, 0)),
+        ({"expand": "left=20%,top=128"}, (720, 528), (120, 128)),
+        ({"expand": "all=10"}, (620, 420), (10, 10)),
+        ({"expand": "bottom=300%"}, (600, 1600), (0, 0)),
+    ],
+)
+def test_an_extension_leaves_the_picture_where_it_is_anchored(
+    photo: Path, noise_policy: NoisePolicy, wants: Any, size: Any, keep: Any
+) -> None:
+    plan = plan_edit(EditRequest(image=photo, task=built_in("extend"), feather=0, **wants))
+    assert plan.canvas.box[2:] == size
+    (after,) = paint(plan, noise_policy, Sampling(), [1])  # type: ignore[arg-type]
+    kept = (slice(keep[1], keep[1] + 400), slice(keep[0], keep[0] + 600))
+    assert (after.pixels[kept] == open_photo(photo).canvas.pixels).all()
+    painted = np.ones(size[::-1], bool)
+    painted[kept] = False
+    new = (after.pixels != plan.canvas.pixels).any(axis=2)
+    assert new[painted].mean() > 0.9
+    if size[1] == 1600:
+        assert len(plan.passes) == 2
+
+
+def test_edits_of_one_working_size_are_painted_together(
+    photo: Path, mask: Path, noise_policy: NoisePolicy
+) -> None:
+    fill = EditRequest(image=photo, task=built_in("fill"), mask=mask, words="hat", count=2)
+    plans = [
+        plan_edit(fill),
+        plan_edit(EditRequest(image=photo, task=built_in("extend"), to="5:1", seed=7)),
+        plan_edit(replace(fill, words="tree", seed=9, count=1)),
+    ]
+    edits = [(plan, seed) for plan in plans for seed in plan.seeds]
+    together = paint_together(edits, noise_policy, Sampling())  # type: ignore[arg-type]
+    # The three fills are one batch of two pictures to encode; the extension has passes of its own.
+    assert [len(seen) for seen in noise_policy.seen] == [2, 1, 1]
+    for (plan, seed), canvas in zip(edits, together, strict=True):
+        (alone,) = paint(plan, noise_policy, Sampling(), [seed])  # type: ignore[arg-type]
+        assert (canvas.pixels == alone.pixels).all()
+
+
+def test_a_result_tells_how_it_was_made(photo: Path, mask: Path, noise_policy: NoisePolicy) -> None:
+    output = mask.parent / "out.png"
+    request = EditRequest(
+        image=photo, task=built_in("fill"), mask=mask, words="hat", seed=3, output=str(output)
+    )
+    signature = Signature(model="pocket", adapter="runs/hats")
+    list(run_edit(plan_edit(request), noise_policy, Sampling(), signature))  # type: ignore[arg-type]
+    (told,) = read_history(output)
+    assert told["model"] == "pocket" and told["adapter"] == "runs/hats"
+    assert told["prompt"] == "hat" and told["seed"] == 3 and told["steps"] == 1
+    output.unlink()
+    run(request, noise_policy)
+    assert read_history(output) == []
 
 
 def test_extend_takes_a_mask_too(photo: Path, mask: Path) -> None:
@@ -265,7 +454,7 @@ def test_a_third_partys_task_draws_its_own_mask_and_says_so(
 
 def test_a_third_partys_task_may_extend(photo: Path) -> None:
     plan = plan_edit(EditRequest(image=photo, task=third_party(stripe), to="16:9"))
-    keep = centre(600, 400, (711, 400))
+    keep = place(600, 400, (711, 400))
     mask = plan.passes[-1].mask
     assert mask[:, : keep.x].all() and mask[:, keep.right :].all()
     assert mask[keep.slices].any(axis=1).sum() == 1
@@ -290,6 +479,7 @@ def test_debug_shows_both_masks(tmp_path: Path, photo: Path, mask: Path) -> None
         image=photo,
         task=built_in("removal"),
         mask=mask,
+        grow="0",
         feather=6,
         output=str(output),
         debug=debug,
@@ -309,12 +499,12 @@ def test_debug_shows_both_masks(tmp_path: Path, photo: Path, mask: Path) -> None
     assert ((stitched > 0) == (distance_near(painted) <= 6)).all()
 
 
-def distance_near(mask: Any) -> Any:
+def distance_near(mask: Any, far: int = 9) -> Any:
     """As ``distance_to``, for a mask in a large picture: only around it, far elsewhere."""
     rows, columns = np.nonzero(mask)
     part = (
-        slice(max(0, rows.min() - 9), rows.max() + 10),
-        slice(max(0, columns.min() - 9), columns.max() + 10),
+        slice(max(0, rows.min() - far), rows.max() + far + 1),
+        slice(max(0, columns.min() - far), columns.max() + far + 1),
     )
     edge = mask & ~np.roll(mask, 1, 0) | mask & ~np.roll(mask, -1, 0)
     edge |= mask & ~np.roll(mask, 1, 1) | mask & ~np.roll(mask, -1, 1)

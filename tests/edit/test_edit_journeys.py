@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from onefill.edit.record import read_history
+
 Cli = Callable[..., Any]
 
 
@@ -95,6 +97,45 @@ def test_removal_needs_no_words(cli: Cli, photo: Path, mask: Path, tiny_model: P
     )
     assert again.code == 0
     assert np.abs(pixels("again.png").astype(int) - first).max() <= 1
+
+
+def test_boxes_and_prompts_one_for_each(cli: Cli, photo: Path, tiny_model: Path) -> None:
+    result = cli(
+        *("edit", photo, "--box", "10,10,20%,100", "--polygon", "70%,60% 95%,60% 80%,95%"),
+        *("--each-region", "--prompt", "a hat", "--prompt", "a tree"),
+        *("-o", "two.png", "--feather", 2, "--model", tiny_model),
+    )
+    assert (result.code, result.stdout, result.stderr) == (0, "two.png\n", "")
+    changed = (pixels("two.png") != pixels(photo)).any(axis=2)
+    assert changed[10:110, 10:130].mean() > 0.9
+    assert changed[245:300, 450:520].mean() > 0.9
+    assert not changed[:, 150:400].any() and not changed[120:, :400].any()
+    (told,) = read_history(Path("two.png"))
+    assert told["prompt"] == "a hat; a tree"
+
+
+def test_sides_make_it_an_extension(cli: Cli, photo: Path, tiny_model: Path) -> None:
+    result = cli(
+        *("edit", photo, "--expand", "left=10%,bottom=30", "--feather", 0),
+        *("--model", tiny_model, "--no-metadata"),
+    )
+    assert (result.code, result.stdout) == (0, "coffee-extend-0.png\n")
+    after = pixels("coffee-extend-0.png")
+    assert after.shape == (430, 660, 3)
+    assert (after[:400, 60:] == pixels(photo)).all()
+    assert read_history(Path("coffee-extend-0.png")) == []
+
+
+def test_words_to_write_make_it_the_text_task(
+    cli: Cli, photo: Path, mask: Path, tiny_model: Path
+) -> None:
+    line = ("edit", photo, "--mask", mask, "-o", "sign.png", "--model", tiny_model)
+    assert cli(*line, "--text", "澳门").code == 0
+    (told,) = read_history(Path("sign.png"))
+    assert (told["task"], told["prompt"], told["model"]) == ("text", "澳门", tiny_model.name)
+    both = cli(*line, "--text", "澳门", "--prompt", "hat")
+    assert (both.code, both.stderr.count("\n")) == (2, 1)
+    assert "--text and --prompt" in both.stderr
 
 
 def test_text(cli: Cli, photo: Path, mask: Path, tiny_model: Path) -> None:
@@ -224,7 +265,25 @@ BAD_LINES = {
     "unknown device": (["{photo}", "--mask", "{mask}", "--device", "toaster"], "--device"),
     "prompt too long": (["{photo}", "--mask", "{mask}", "--prompt", "zig zag " * 9], "shorten"),
     "no shape": (["{photo}", "--task", "extend", "--to", "wide"], "16:9"),
-    "fill to a shape": (["{photo}", "--to", "16:9"], "extend"),
+    "fill to a shape": (["{photo}", "--task", "fill", "--to", "16:9"], "extend"),
+    "shape and sides": (["{photo}", "--to", "16:9", "--expand", "left=9"], "leave one"),
+    "a side that is none": (["{photo}", "--expand", "west=9"], "left=20%"),
+    "an anchor that is none": (["{photo}", "--to", "16:9", "--anchor", "up"], "top-left"),
+    "a box outside": (["{photo}", "--box", "700,10,20,20"], "600x400"),
+    "a box of three": (["{photo}", "--box", "7,10,20"], "x,y,width,height"),
+    "a polygon of two": (["{photo}", "--polygon", "7,10 20,20"], "three corners"),
+    "no alpha": (["{photo}", "--mask-alpha", "transparent"], "alpha"),
+    "alpha misspelt": (["{photo}", "--mask-alpha", "clear"], "opaque"),
+    "growth that is none": (["{photo}", "--mask", "{mask}", "--grow", "far"], "--grow"),
+    "inverted nothing": (["{photo}", "--invert-mask"], "--box"),
+    "two prompts, one mask": (
+        ["{photo}", "--mask", "{mask}", "--prompt", "a", "--prompt", "b"],
+        "--each-region",
+    ),
+    "text and another task": (
+        ["{photo}", "--mask", "{mask}", "--text", "a", "--task", "fill"],
+        "--task fill",
+    ),
     "folder not writable": (["{photo}", "--mask", "{mask}", "-o", "{photo}/a.png"], "written"),
     "other suffix": (["{photo}", "--mask", "{mask}", "-o", "a.gif"], ".png"),
     "the input as output": (["{photo}", "--mask", "{mask}", "-o", "{photo}"], "input"),
@@ -243,7 +302,7 @@ def test_bad_input_is_one_line_and_no_file(
 ) -> None:
     words, says = BAD_LINES[case]
     line = [word.format(photo=photo, mask=mask, bad=bad) for word in words]
-    given = ["--prompt", "hat"] if "--prompt" not in line else []
+    given = ["--prompt", "hat"] if not {"--prompt", "--text"} & set(line) else []
     model = ["--model", str(tiny_model)] if "--model" not in line else []
     before = sorted(str(path) for path in bad.iterdir())
     result = cli("edit", *line, *given, *model)

@@ -6,12 +6,28 @@ import math
 import re
 
 from onefill.edit.crop import Box
+from onefill.edit.length import parse_length
 from onefill.errors import BadInput
 from onefill.images import MAX_PIXELS
 
 _RATIO = re.compile(r"(\d+(?:\.\d+)?):(\d+(?:\.\d+)?)")
 _SIZE = re.compile(r"(\d+)x(\d+)")
 _MOST_GROWTH = 2.0  # a pass paints at most as much as it is shown
+_SIDES = ("left", "right", "top", "bottom")
+
+ANCHORS = {
+    "center": (0.5, 0.5),
+    "left": (0, 0.5),
+    "right": (1, 0.5),
+    "top": (0.5, 0),
+    "bottom": (0.5, 1),
+    "top-left": (0, 0),
+    "top-right": (1, 0),
+    "bottom-left": (0, 1),
+    "bottom-right": (1, 1),
+}
+"""Where the picture stands in the canvas: the share of what is new that lies left of and above it.
+"""
 
 
 def target_size(to: str, width: int, height: int) -> tuple[int, int]:
@@ -34,12 +50,16 @@ def target_size(to: str, width: int, height: int) -> tuple[int, int]:
             f"--to {to}: the picture is {width}x{height} and would not fit; "
             f"ask for at least that size, or for a ratio as --to 16:9"
         )
-    if wide * high > MAX_PIXELS:
+    _check_pixels(f"--to {to}", (wide, high))
+    return wide, high
+
+
+def _check_pixels(where: str, size: tuple[int, int]) -> None:
+    if size[0] * size[1] > MAX_PIXELS:
         raise BadInput(
-            f"--to {to}: the canvas would have {wide * high / 1e6:.0f} megapixels, more than "
+            f"{where}: the canvas would have {size[0] * size[1] / 1e6:.0f} megapixels, more than "
             f"{MAX_PIXELS / 1e6:.0f}; ask for less"
         )
-    return wide, high
 
 
 def _parse(to: str, width: int, height: int) -> tuple[int, int]:
@@ -55,9 +75,53 @@ def _parse(to: str, width: int, height: int) -> tuple[int, int]:
     return width, max(height, round(width / ratio))
 
 
-def centre(width: int, height: int, canvas: tuple[int, int]) -> Box:
-    """Where a picture stands in the middle of a canvas of (width, height)."""
-    return Box((canvas[0] - width) // 2, (canvas[1] - height) // 2, width, height)
+def place(width: int, height: int, canvas: tuple[int, int], anchor: str = "center") -> Box:
+    """Where a picture stands in a canvas of (width, height).
+
+    Raises:
+        BadInput: there is no such anchor.
+    """
+    if anchor not in ANCHORS:
+        raise BadInput(f"--anchor {anchor}: choose from {', '.join(ANCHORS)}")
+    left, above = ANCHORS[anchor]
+    x, y = math.floor((canvas[0] - width) * left), math.floor((canvas[1] - height) * above)
+    return Box(x, y, width, height)
+
+
+def expand_sides(expand: str, width: int, height: int) -> tuple[tuple[int, int], Box]:
+    """The canvas that ``--expand`` asks for, and the picture's place in it.
+
+    Args:
+        expand: "left=20%,top=128": sides, or "all", with pixels or percent of the picture's width
+            or height.
+        width: of the picture.
+        height: of the picture.
+
+    Raises:
+        BadInput: it is not written so, adds nothing, or the canvas is over the pixel cap.
+    """
+    where = f"--expand {expand}"
+    added: dict[str, int] = {}
+    for part in expand.split(","):
+        side, equals, length = part.strip().partition("=")
+        named = _SIDES if side == "all" else (side,)
+        if not equals or not set(named) <= set(_SIDES):
+            raise BadInput(
+                f"{where}: write sides and lengths, as left=20%,top=128; "
+                f"sides are {', '.join(_SIDES)} and all"
+            )
+        for name in named:
+            if name in added:
+                raise BadInput(f"{where}: names {name} twice; leave one out")
+            whole = width if name in ("left", "right") else height
+            pixels = parse_length(length, whole, where=where)
+            added[name] = round(min(pixels, MAX_PIXELS))
+    left, right, above, below = (added.get(side, 0) for side in _SIDES)
+    if not left + right + above + below:
+        raise BadInput(f"{where}: adds nothing; ask for a pixel at least")
+    size = (left + width + right, above + height + below)
+    _check_pixels(where, size)
+    return size, Box(left, above, width, height)
 
 
 def plan_passes(keep: Box, canvas: tuple[int, int]) -> list[Box]:

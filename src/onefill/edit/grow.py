@@ -66,7 +66,7 @@ def _dilate_coarsely(mask: Mask, reach: int) -> Mask:
         return _dilate(mask, reach)
     height, width = mask.shape
     cells = np.pad(mask, ((0, -height % cell), (0, -width % cell)))
-    coarse = cells.reshape(cells.shape[0] // cell, cell, -1, cell).any(axis=(1, 3))
+    coarse = np.any(cells.reshape(cells.shape[0] // cell, cell, -1, cell), axis=(1, 3))
     grown = _dilate(coarse, round(reach / cell))
     return grown.repeat(cell, axis=0).repeat(cell, axis=1)[:height, :width]
 

@@ -6,23 +6,18 @@ needed, so that a mistake costs a moment and leaves no file behind.
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from onefill.edit.canvas import Canvas
-from onefill.edit.crop import Box
 from onefill.edit.decode import Photo, open_photo
 from onefill.edit.encode import check_output
-from onefill.edit.extend import centre, plan_passes, target_size
 from onefill.edit.output import name_outputs
-from onefill.errors import BadInput, OnefillError
-from onefill.images import check_target, read_mask
+from onefill.edit.passes import Pass, plan_extension, plan_regions
+from onefill.edit.region import ALPHA_PARTS, Region
+from onefill.errors import BadInput
+from onefill.images import check_target
 from onefill.tasks.registry import BUILT_IN, RegisteredTask
-from onefill.tasks.types import Mask, MaskOptions
 
 _EXTEND = "extend"
 _SEEDS = 2**63  # torch's generators take no larger one
@@ -36,8 +31,18 @@ class EditRequest:
         image: the photograph.
         task: what kind of edit, and who brought it.
         mask: image file of the photograph's size, white where the model paints.
+        mask_alpha: "opaque" or "transparent": which part of the mask's alpha channel is painted,
+            or of the photograph's own if nothing else says where.
+        regions: further places to paint.
+        invert: paint all that is not masked.
+        draw_mask: let the task draw the mask.
+        each_region: paint regions one after another, each in its own crop.
+        grow: how far masks are grown, as "12" or "8%"; None is usual for the task.
         words: what the user typed as the prompt.
+        each_words: a prompt for each region, with ``each_region``.
         to: shape to extend to, as "16:9" or "1920x1080".
+        expand: sides to extend, as "left=20%,top=128".
+        anchor: where the picture stands in the shape of ``to``; None is its middle.
         count: results wanted, at least 1.
         seed: of the first result; the others take the numbers after it.
         output: file, folder or pattern; see ``name_outputs``.
@@ -48,24 +53,42 @@ class EditRequest:
     image: Path
     task: RegisteredTask
     mask: Path | None = None
+    mask_alpha: str | None = None
+    regions: tuple[Region, ...] = ()
+    invert: bool = False
+    draw_mask: bool = False
+    each_region: bool = False
+    grow: str | None = None
     words: str | None = None
+    each_words: tuple[str, ...] = ()
     to: str | None = None
+    expand: str | None = None
+    anchor: str | None = None
     count: int = 1
     seed: int = 0
     output: str | None = None
     feather: int | None = None
     debug: Path | None = None
 
+    @property
+    def all_regions(self) -> tuple[Region, ...]:
+        """Every place named, the mask first."""
+        return (*(() if self.mask is None else (Region(mask=self.mask),)), *self.regions)
 
-@dataclass(frozen=True, kw_only=True)
-class Pass:
-    """One painting: the mask of a part of the canvas; the rest of the canvas is not looked at.
+    @property
+    def enlarges(self) -> bool:
+        """Whether the canvas becomes larger than the photograph."""
+        return self.to is not None or self.expand is not None
 
-    ``mask`` has the shape (bounds.height, bounds.width).
-    """
+    @property
+    def paints_own_alpha(self) -> bool:
+        """Whether the mask is the photograph's own alpha channel."""
+        return self.mask_alpha is not None and not self.all_regions
 
-    bounds: Box
-    mask: Mask
+    @property
+    def draws_mask(self) -> bool:
+        """Whether the task is to draw the mask, because it was asked to or as nobody else does."""
+        return self.draw_mask or not (self.all_regions or self.paints_own_alpha)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +100,6 @@ class EditPlan:
         canvas: what is painted on: the photograph, or an enlargement of it.
         passes: paintings in order, each seeing the ones before.
         task: its name.
-        prompt: text for the model.
         seeds: one for each result.
         outputs: one path for each result.
         feather: see ``EditRequest``.
@@ -89,12 +111,16 @@ class EditPlan:
     canvas: Canvas
     passes: list[Pass]
     task: str
-    prompt: str
     seeds: list[int]
     outputs: list[Path]
     feather: int | None
     debug: Path | None
     notes: list[str]
+
+    @property
+    def prompt(self) -> str:
+        """Text for the model; of regions with their own, one after another."""
+        return "; ".join(dict.fromkeys(step.prompt for step in self.passes))
 
 
 def plan_edit(request: EditRequest) -> EditPlan:
@@ -105,20 +131,16 @@ def plan_edit(request: EditRequest) -> EditPlan:
         OnefillError: a third party's task failed to draw its mask.
     """
     task = request.task.task
-    prompt = task.prompt.render(request.words)
+    if not any((request.each_words, *(region.words for region in request.regions))):
+        task.prompt.render(request.words)  # refuses missing words before the photograph is read
     _check_wanted(request)
     photo = open_photo(request.image)
     notes = list(photo.notes)
-    if request.to is not None:
-        canvas, passes = _plan_extension(request, photo.canvas)
+    if request.enlarges:
+        canvas, passes = plan_extension(request, photo.canvas)
     else:
-        canvas = photo.canvas
-        if request.mask is not None:
-            mask = read_mask(request.mask, (canvas.box.width, canvas.box.height))
-        else:
-            mask = _draw_mask(request, canvas, {}, request.seed)
-            notes.append(f"no --mask given: task {task.name!r} drew one with seed {request.seed}")
-        passes = [Pass(bounds=canvas.box, mask=mask)]
+        canvas, passes, more = plan_regions(request, photo.canvas)
+        notes += more
     seeds = list(range(request.seed, request.seed + request.count))
     outputs = name_outputs(request.output, image=request.image, task=task.name, seeds=seeds)
     for path in outputs:
@@ -131,7 +153,6 @@ def plan_edit(request: EditRequest) -> EditPlan:
         canvas=canvas,
         passes=passes,
         task=task.name,
-        prompt=prompt,
         seeds=seeds,
         outputs=outputs,
         feather=request.feather,
@@ -143,56 +164,53 @@ def plan_edit(request: EditRequest) -> EditPlan:
 def _check_wanted(request: EditRequest) -> None:
     if request.seed + request.count > _SEEDS:
         raise BadInput(f"--seed {request.seed}: too large; stay below {_SEEDS - request.count}")
+    if request.mask_alpha not in (None, *ALPHA_PARTS):
+        raise BadInput(f"--mask-alpha {request.mask_alpha}: choose from {', '.join(ALPHA_PARTS)}")
+    if request.enlarges:
+        _check_extension(request)
+        return
+    if request.anchor is not None:
+        raise BadInput(f"--anchor {request.anchor}: goes with --to; add a shape, as --to 16:9")
+    places = request.all_regions or request.paints_own_alpha
+    if request.draw_mask and places:
+        raise BadInput("--draw-mask: the task draws the mask, so it takes no other; leave one out")
+    if request.each_words and not request.each_region:
+        raise BadInput("--prompt: given more than once; add --each-region, or give one")
+    if places or request.draw_mask:
+        return
+    if request.invert or request.each_region:
+        flag = "--invert-mask" if request.invert else "--each-region"
+        raise BadInput(f"{flag}: goes with a mask; add --mask, --box or --polygon")
     name = request.task.task.name
-    built_in = request.task.distribution == BUILT_IN
-    if request.to is not None and request.mask is not None:
-        raise BadInput("--to: paints all that is new, so it takes no --mask; leave one of them out")
-    if request.to is not None and built_in and name != _EXTEND:
-        raise BadInput(f"--to: task {name!r} does not enlarge; add --task {_EXTEND}")
-    if request.to is None and request.mask is None and built_in:
+    if request.task.distribution == BUILT_IN:
         if name == _EXTEND:
             raise BadInput(f"--to: task {name!r} needs a shape; add one, as --to 16:9")
         raise BadInput(
-            f"--mask: task {name!r} needs one; give an image of the same size, white where to paint"
+            f"--mask: task {name!r} needs one; give an image of the same size, white where to "
+            "paint, or --box x,y,width,height"
         )
 
 
-def _plan_extension(request: EditRequest, picture: Canvas) -> tuple[Canvas, list[Pass]]:
-    width, height = picture.box.width, picture.box.height
-    size = target_size(request.to or "", width, height)
-    keep = centre(width, height, size)
-    canvas = picture.enlarge(*size, keep)
-    passes = []
-    for number, bounds in enumerate(plan_passes(keep, size)):
-        inner = Box(keep.x - bounds.x, keep.y - bounds.y, keep.width, keep.height)
-        part = Canvas(canvas.pixels[bounds.slices])
-        mask = _draw_mask(request, part, {"keep": tuple(inner)}, request.seed + number)
-        # Nothing is there yet outside the kept box: a task may paint less only inside it.
-        new = np.ones_like(mask)
-        new[inner.slices] = False
-        passes.append(Pass(bounds=bounds, mask=mask | new))
-        keep = bounds
-    return canvas, passes
-
-
-def _draw_mask(request: EditRequest, canvas: Canvas, options: MaskOptions, seed: int) -> Mask:
-    try:
-        # A plugin that prints must not spoil the document that stdout is kept for.
-        with contextlib.redirect_stdout(sys.stderr):
-            return request.task.task.draw_mask(
-                canvas.view(canvas.box), np.random.default_rng(seed), options
-            )
-    except OnefillError:
-        raise
-    # Third-party code: whatever it raises, the user needs to know whose it is.
-    except Exception as error:
-        raise OnefillError(
-            f"task {request.task.task.name!r} of {request.task.distribution} failed to draw a "
-            f"mask ({type(error).__name__}: {error}); give one with --mask"
-        ) from error
+def _check_extension(request: EditRequest) -> None:
+    flag = "--to" if request.to is not None else "--expand"
+    if request.to is not None and request.expand is not None:
+        raise BadInput("--to and --expand: both say how far; leave one of them out")
+    if request.expand is not None and request.anchor is not None:
+        raise BadInput("--anchor: goes with --to; --expand names the sides already")
+    places = request.all_regions or request.mask_alpha or request.draw_mask
+    if places or request.invert or request.each_region or request.grow is not None:
+        raise BadInput(
+            f"{flag}: paints all that is new, so it takes no mask; leave one of them out"
+        )
+    if request.each_words:
+        raise BadInput("--prompt: given more than once; an extension takes one")
+    name = request.task.task.name
+    if request.task.distribution == BUILT_IN and name != _EXTEND:
+        raise BadInput(f"{flag}: task {name!r} does not enlarge; write --task {_EXTEND}")
 
 
 def _check_not_an_input(path: Path, request: EditRequest) -> None:
-    for source in (request.image, request.mask):
+    masks = [region.mask for region in request.all_regions]
+    for source in (request.image, *masks):
         if source is not None and path.exists() and path.samefile(source):
             raise BadInput(f"-o {path}: would replace the input; choose another name")

@@ -1,0 +1,119 @@
+"""Crops to paintings: many at once, each distinct crop encoded once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+
+from onefill.edit.match import fill_smoothly, match_colours
+from onefill.images import array_to_image, image_to_array
+from onefill.policy.flux_fill import FluxFillPolicy
+from onefill.tasks.types import Mask
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How the policy denoises; None takes the policy's own setting.
+
+    Attributes:
+        steps: Euler steps, at least 1.
+        guidance: true classifier-free guidance scale; 1.0 is off.
+        negative: what guidance leads away from.
+        strength: noise level in (0, 1] at which painting begins from the surroundings carried
+            into the mask; 1.0 begins from noise alone.
+    """
+
+    steps: int | None = None
+    guidance: float | None = None
+    negative: str | None = None
+    strength: float | None = None
+
+    def settle(self, policy: FluxFillPolicy, task: str) -> SettledSampling:
+        """What holds for a task, the policy's settings put where nothing was said."""
+        own = policy.settings
+        return SettledSampling(
+            steps=own.steps if self.steps is None else self.steps,
+            guidance=own.guidance if self.guidance is None else self.guidance,
+            negative=own.negative_prompt if self.negative is None else self.negative,
+            strength=own.strength.get(task, 1.0) if self.strength is None else self.strength,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SettledSampling:
+    """``Sampling`` with nothing left open; equal ones can be painted together."""
+
+    steps: int
+    guidance: float
+    negative: str
+    strength: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What is painted, apart from chance.
+
+    Attributes:
+        view: the crop at the working size.
+        mask: (H, W) of the view, True where the model paints.
+        prompt: text for the model.
+    """
+
+    view: Image.Image
+    mask: Mask
+    prompt: str
+
+
+@torch.no_grad()
+def paint_subjects(
+    subjects: Sequence[Subject],
+    generators: Sequence[torch.Generator],
+    policy: FluxFillPolicy,
+    sampling: SettledSampling,
+) -> list[Image.Image]:
+    """One painting for each subject, all in one batch.
+
+    Args:
+        subjects: views of one size; one object that comes several times is encoded once.
+        generators: of the noise, one for each subject.
+        policy: paints.
+        sampling: how.
+
+    Raises:
+        BadInput: a prompt is longer than the policy reads.
+    """
+    distinct = list({id(subject): subject for subject in subjects}.values())
+    places = {id(subject): place for place, subject in enumerate(distinct)}
+    index = [places[id(subject)] for subject in subjects]
+    known = [image_to_array(subject.view) for subject in distinct]
+    masks = np.stack([subject.mask for subject in distinct])[:, None]
+    conditions = policy.encode(
+        torch.from_numpy(np.stack(known)),
+        torch.from_numpy(masks.astype(np.float32)),
+        [subject.prompt for subject in distinct],
+        sampling.negative,
+    )
+    if len(distinct) < len(subjects):
+        conditions = conditions.select(index)
+    start = None
+    if sampling.strength < 1:
+        pairs = zip(known, distinct, strict=True)
+        filled = np.stack([fill_smoothly(picture, subject.mask) for picture, subject in pairs])
+        start = torch.from_numpy(filled[index])
+    latents = policy.sample(
+        conditions,
+        policy.noise(conditions, list(generators)),
+        steps=sampling.steps,
+        guidance=sampling.guidance,
+        start=start,
+        strength=sampling.strength,
+    )
+    painted = policy.decode(latents, conditions).cpu().numpy()
+    return [
+        array_to_image(match_colours(picture, known[place], distinct[place].mask))
+        for picture, place in zip(painted, index, strict=True)
+    ]
