@@ -10,6 +10,7 @@ from onefill.judge.preprocess import cut_patches
 from onefill.judge.query import build_messages, build_query
 from onefill.pocket import judge_training as training
 from onefill.pocket.judge_architecture import TowerSize
+from onefill.pocket.judge_training_hardening import RADIUS, in_both_lights
 from onefill.pocket.judge_training_reading import PairSource
 from onefill.pocket.judge_training_vision import contest_batch, vision_loss
 from onefill.pocket.pairs import ALIGNMENT, CELLS, DIMENSIONS, GAP, GRID, LABELS, NOTHING
@@ -143,14 +144,34 @@ def test_a_short_training_lowers_the_losses_and_goes_on(student, contests, tmp_p
     training.read(student, contests, contests, tmp_path, 8 / 60, 0, said.append)
     training.together(student, contests, contests, tmp_path, 4 / 60, 0, said.append)
     assert losses(student, contests)[1] < 0.9 * seeing[1]
-    assert [line.split()[1] for line in said] == ["sees", "reads", "judges"]
+    training.harden(student, contests, contests, tmp_path, 3 / 60, 0, said.append)
+    assert [line.split()[1] for line in said] == ["sees", "reads", "judges", "withstands"]
 
     # The time is used up: a second run takes up the state and trains no more.
     again = training.new_student(1, vision=TINY, text=TINY)
-    training.together(again, contests, contests, tmp_path, 4 / 60, 0, said.append)
+    training.harden(again, contests, contests, tmp_path, 3 / 60, 0, said.append)
     for name, module in student.modules().items():
         for key, value in module.state_dict().items():
             assert torch.equal(value, again.modules()[name].state_dict()[key]), (name, key)
+
+
+def test_pictures_are_moved_against_the_model_within_their_bound():
+    weight = torch.tensor(0.5, requires_grad=True)
+    pictures = torch.full((3, 4, 3, 8, 8), 128.0)
+    seen: list[torch.Tensor] = []
+
+    def losses_of(shown: torch.Tensor) -> dict[str, torch.Tensor]:
+        seen.append(shown.detach())
+        return {"dark": -weight * shown.mean(), "other": weight * 0}
+
+    losses = in_both_lights(pictures, losses_of, {"dark": 2.0}, np.random.default_rng(0))
+    begun, moved = seen
+    assert weight.grad is not None and weight.grad.item() == pytest.approx(-2 * begun.mean().item())
+    assert losses["dark"] > -weight * begun.mean()  # darker still: the loss is made to rise
+    for contest in range(3):
+        change = (moved[contest] - 128).abs().max()
+        assert 0 < change <= RADIUS
+        assert (begun[contest] - 128).abs().max() <= change + 1e-4
 
 
 def test_the_second_judge_is_antisymmetric_and_comes_back_from_disk(tmp_path):

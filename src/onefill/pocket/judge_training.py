@@ -1,9 +1,10 @@
-"""Stage "judge": a Qwen2.5-VL judge from nothing, in three parts.
+"""Stage "judge": a Qwen2.5-VL judge from nothing, in four parts.
 
 1. See: the vision tower learns from heads of its own.
 2. Read: the language model learns to find in the tower's tokens what a question asks for.
 3. Judge: everything learns together, by the answer's loss (paper, Eq. 3; either picture stands
    first in half of the pairs, so that both orders are trained).
+4. Withstand: the same, on pictures that are moved against the judge as well.
 
 The heads are thrown away. What is saved is the stock model, its processor and a card with the
 accuracy and the temperature of every task and dimension.
@@ -32,6 +33,7 @@ from onefill.pocket.judge_architecture import (
     build_judge_tokenizer,
     judge_corpus,
 )
+from onefill.pocket.judge_training_hardening import in_both_lights
 from onefill.pocket.judge_training_language import Reader
 from onefill.pocket.judge_training_loop import Losses, optimizers_for, run_stage
 from onefill.pocket.judge_training_reading import (
@@ -62,6 +64,9 @@ VISION = TowerSize(layers=4, width=128, heads=4, feed_forward=336)
 TEXT = TowerSize(layers=4, width=128, heads=4, feed_forward=336)
 TOKENS = 16
 """Merged tokens of a 64-pixel picture: patches of 8 pixels, two by two."""
+
+WEIGHTS = {**VISION_WEIGHTS, "ends": 0.5, "taught": 0.3}
+"""Of the losses of parts 3 and 4; the answer's weighs 1."""
 
 CONTESTS, HELD_OUT_CONTESTS, REMEMBERED = 40_000, 300, 6_000
 SEE_SHARE, READ_SHARE = 0.5, 0.06
@@ -162,7 +167,7 @@ def see(
 
     def step(rng: np.random.Generator) -> Losses:
         batch = _varied(contests, rng.integers(len(contests), size=12), rng)
-        return _vision_loss(student, _tokens(student, batch), batch)
+        return _vision_loss(student, _tokens(student, batch["pictures"]), batch)
 
     run_stage(
         "sees", cache / "judge-state" / "see", student.modules(),
@@ -204,23 +209,52 @@ def together(
     """Part 3: everything, on fresh contests; the heads keep teaching beside the answer."""
 
     def step(rng: np.random.Generator) -> Losses:
-        chosen = rng.integers(len(contests), size=12)
-        batch = _varied(contests, chosen, rng)
-        tokens = _tokens(student, batch)
-        losses = _vision_loss(student, tokens, batch)
-        pairs = PairSource(_rows(contests, chosen), student.tasks).draw(40, rng)
-        shown = tokens[pairs.contests, pairs.places]
-        with torch.no_grad():
-            teacher = teacher_scores(student.vision_heads, shown, pairs)
-        answer, ends = student.reader(pairs.queries, shown)
-        return {**losses, **reading_loss(answer, ends, student.reading_heads, pairs, teacher)}
+        batch, pairs = _contests_and_pairs(student, contests, rng)
+        return _all_losses(student, batch, pairs, batch["pictures"])
 
     run_stage(
         "judges", cache / "judge-state" / "together", student.modules(),
-        optimizers_for(student.modules().values(), 0.01, 1.5e-3),
-        {**VISION_WEIGHTS, "ends": 0.5, "taught": 0.3}, step,
+        optimizers_for(student.modules().values(), 0.01, 1.5e-3), WEIGHTS, step,
         partial(answer_accuracy, student, held_out), minutes, seed, log,
     )  # fmt: skip
+
+
+def harden(
+    student: Student, contests: Contests, held_out: Contests,
+    cache: Path, minutes: float, seed: int, log: Log,
+) -> None:  # fmt: skip
+    """Part 4: the same on pictures that are moved against the judge as well."""
+
+    def step(rng: np.random.Generator) -> Losses:
+        batch, pairs = _contests_and_pairs(student, contests, rng)
+        losses = partial(_all_losses, student, batch, pairs)
+        return in_both_lights(batch["pictures"], losses, WEIGHTS, rng)
+
+    run_stage(
+        "withstands", cache / "judge-state" / "harden", student.modules(),
+        optimizers_for(student.modules().values(), 0.007, 1e-3), WEIGHTS, step,
+        partial(answer_accuracy, student, held_out), minutes, seed, log,
+    )  # fmt: skip
+
+
+def _contests_and_pairs(
+    student: Student, contests: Contests, rng: np.random.Generator
+) -> tuple[dict[str, Tensor], PairBatch]:
+    chosen = rng.integers(len(contests), size=12)
+    pairs = PairSource(_rows(contests, chosen), student.tasks).draw(40, rng)
+    return _varied(contests, chosen, rng), pairs
+
+
+def _all_losses(
+    student: Student, batch: dict[str, Tensor], pairs: PairBatch, pictures: Tensor
+) -> Losses:
+    tokens = _tokens(student, pictures)
+    losses = _vision_loss(student, tokens, batch)
+    shown = tokens[pairs.contests, pairs.places]
+    with torch.no_grad():
+        teacher = teacher_scores(student.vision_heads, shown, pairs)
+    answer, ends = student.reader(pairs.queries, shown)
+    return {**losses, **reading_loss(answer, ends, student.reading_heads, pairs, teacher)}
 
 
 def _varied(
@@ -234,8 +268,7 @@ def _vision_loss(student: Student, tokens: Tensor, batch: dict[str, Tensor]) -> 
     return vision_loss(tokens, student.vision_heads, student.cell_head, batch)
 
 
-def _tokens(student: Student, batch: dict[str, Tensor]) -> Tensor:
-    pictures = batch["pictures"]
+def _tokens(student: Student, pictures: Tensor) -> Tensor:
     tokens: Tensor = student.tower(pictures.flatten(0, 1))
     return tokens.view(*pictures.shape[:2], *tokens.shape[1:])
 

@@ -75,8 +75,7 @@ def run_stage(
                 group["lr"] = rate * cosine_rate(seconds / (minutes * 60))
             optimizer.zero_grad()
         losses = step(np.random.default_rng([seed, done]))
-        total = torch.stack([weights.get(key, 1.0) * loss for key, loss in losses.items()]).sum()
-        total.backward()
+        weighted(losses, weights).backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         for optimizer in optimizers:
             optimizer.step()
@@ -92,3 +91,8 @@ def run_stage(
             told = ", ".join(f"{key} {value:.3f}" for key, value in figures.items())
             log(f"judge {name} {seconds / 60:.1f} min, step {done}: {told}")
             started += time.monotonic() - started - seconds  # measuring is not training
+
+
+def weighted(losses: Losses, weights: Mapping[str, float]) -> Tensor:
+    """The weighted sum of losses; one that has no weight weighs 1."""
+    return torch.stack([weights.get(name, 1.0) * loss for name, loss in losses.items()]).sum()

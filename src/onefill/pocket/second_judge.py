@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from onefill.pocket.judge_training_loop import weighted
 from onefill.pocket.judge_training_vision import (
     VISION_WEIGHTS,
     CellHead,
@@ -108,7 +109,7 @@ def train_second_judge(
         losses = vision_loss(
             tokens.view(*pictures.shape[:2], *tokens.shape[1:]), model.heads, cells, batch
         )
-        loss = torch.stack([VISION_WEIGHTS.get(k, 1.0) * v for k, v in losses.items()]).sum()
+        loss = weighted(losses, VISION_WEIGHTS)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
