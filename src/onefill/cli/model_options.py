@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from onefill.policy.choice import Memory, ModelChoice
     from onefill.policy.flux_fill import FluxFillPolicy
 
+_PANEL = "Model"
+
 PolicyName = Annotated[
     str,
     typer.Option(
@@ -26,22 +28,33 @@ PolicyName = Annotated[
         metavar="NAME|FOLDER|HUB-ID",
         help="What paints: an embedded name, a published one (onereward, onereward-dynamic, "
         "onereward-removal, flux-fill), a diffusers folder, or a hub id.",
+        rich_help_panel=_PANEL,
     ),
 ]
 TransformerName = Annotated[
     str | None,
     typer.Option(
-        "--transformer", metavar="FOLDER|HUB-ID", help="Other transformer weights for the model."
+        "--transformer",
+        metavar="FOLDER|HUB-ID",
+        help="Other transformer weights for the model.",
+        rich_help_panel=_PANEL,
     ),
 ]
 TransformerSubfolder = Annotated[
     str | None,
-    typer.Option("--transformer-subfolder", metavar="NAME", help="Where they are in there."),
+    typer.Option(
+        "--transformer-subfolder",
+        metavar="NAME",
+        help="Where they are in there.",
+        rich_help_panel=_PANEL,
+    ),
 ]
 AdapterScale = Annotated[
     float,
     typer.Option(
-        "--adapter-scale", help="How strongly the adapter acts: 1 as trained, 0 not at all."
+        "--adapter-scale",
+        help="How strongly the adapter acts: 1 as trained, 0 not at all.",
+        rich_help_panel=_PANEL,
     ),
 ]
 PolicyDtype = Annotated[
@@ -51,6 +64,7 @@ PolicyDtype = Annotated[
         metavar="NAME",
         help="Precision of the model: float32, bfloat16, float16. Default: float32; bfloat16 for "
         "published names.",
+        rich_help_panel=_PANEL,
     ),
 ]
 Offload = Annotated[
@@ -60,6 +74,7 @@ Offload = Annotated[
         metavar="HOW",
         help="What waits in the machine's memory to spare the GPU's: none, model, sequential, "
         "group.",
+        rich_help_panel=_PANEL,
     ),
 ]
 PolicyQuantize = Annotated[
@@ -68,6 +83,7 @@ PolicyQuantize = Annotated[
         "--quantize",
         metavar="NAME",
         help="Fewer bits for the transformer's weights: bnb-8bit, bnb-4bit, torchao-int8.",
+        rich_help_panel=_PANEL,
     ),
 ]
 Vram = Annotated[
@@ -76,6 +92,7 @@ Vram = Annotated[
         "--vram",
         metavar="GIB",
         help="Set the last three for FLUX.1-Fill on a card of 12, 16, 24, 48 or 80 GiB.",
+        rich_help_panel=_PANEL,
     ),
 ]
 
