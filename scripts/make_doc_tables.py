@@ -33,6 +33,12 @@ _BLOCK = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOT
 _ATTRIBUTE = re.compile(r"^ {0,4}(\w+): ")
 _NONE = re.compile(r"\bNone\b")
 _WORDS = "straw hat"
+_LIMITS = (
+    ("exclusiveMinimum", ">"),
+    ("minimum", "≥"),
+    ("exclusiveMaximum", "<"),
+    ("maximum", "≤"),
+)
 
 
 def settings_table() -> str:
@@ -213,11 +219,7 @@ def _in_words(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
         )
     if kind == "object":
         return f"name to {_in_words(schema['additionalProperties'], definitions)}"
-    limits = [
-        f"{sign} {schema[key]:g}"
-        for key, sign in (("exclusiveMinimum", ">"), ("minimum", "≥"), ("maximum", "≤"))
-        if key in schema
-    ]
+    limits = [f"{sign} {schema[key]:g}" for key, sign in _LIMITS if key in schema]
     return " ".join([kinds[kind], ", ".join(limits)]).strip()
 
 

@@ -86,6 +86,7 @@ def open_run(random_policy: Path, random_judge: Path, pictures: Path, tmp_path: 
             tasks,
             open_source(pictures, list(tasks.values()), config.seed, "train"),
             open_source(pictures, list(tasks.values()), 0, "heldout"),
+            tuple(config.reward.judges),
         )
         return open_training(
             config, ingredients, run_folder, resume=resume, forced=forced, warn=warn

@@ -67,6 +67,14 @@ def test_an_empty_file_is_the_defaults(write_config):
         ("step_range: [0.5, 1.5]", r"fractions lie in \[0, 1\]"),
         ("step_range: [a, 1]", r"line 1: step_range"),
         ("7: 1", r"line 1: 7 "),
+        ("loss: softmax", r"line 1: loss cannot be 'softmax': .*'hinge', 'logistic' or 'relu'"),
+        ("lam: 1\nloss: relu", r"line 2: loss cannot be 'relu': the logit of lam 1 is infinite"),
+        ("dimensions: {structure: -1}", r"line 1: dimensions cannot be -1"),
+        ("optimizer: {kind: sgd}", r"line 1: optimizer\.kind cannot be 'sgd'"),
+        ("reward: {resize: 1}", r"line 1: reward\.resize cannot be 1"),
+        ("reward: {judges: other}", r"line 1: reward\.judges cannot be 'other'"),
+        ("monitor: {worse: 1}", r"line 1: monitor\.worse cannot be 1"),
+        ("penalty: {weight: .inf}", r"line 1: penalty\.weight cannot be inf"),
     ],
 )
 def test_a_bad_setting_is_told_in_one_line(text, told, write_config):
@@ -78,6 +86,22 @@ def test_a_bad_setting_is_told_in_one_line(text, told, write_config):
 def test_a_bad_flag_is_told_without_a_line_of_the_file(write_config):
     with pytest.raises(BadInput, match=r"^steps cannot be 0"):
         build_config(write_config("steps: 5"), {"steps": 0})
+
+
+def test_weights_of_dimensions_are_one_value_and_not_a_section(write_config):
+    file = write_config("dimensions: {structure: 2, fill/aesthetics: 0}")
+    assert build_config(file, {}).dimensions == {"structure": 2, "fill/aesthetics": 0}
+    changed = build_config(file, {"dimensions": {"structure": 3.0}})
+    assert changed.dimensions == {"structure": 3.0}
+    assert differences(RunConfig(), changed) == {"dimensions": ({}, {"structure": 3.0})}
+
+
+def test_a_batch_is_cut_into_parts_as_even_as_they_come():
+    config = RunConfig(batch_size=8, optimizer={"accumulation": 3})
+    assert config.parts() == [range(2), range(2, 5), range(5, 8)]
+    assert RunConfig(batch_size=8).parts() == [range(8)]
+    with pytest.raises(BadInput, match=r"optimizer\.accumulation 9: a batch of 8"):
+        RunConfig(optimizer={"accumulation": 9}).parts()
 
 
 def test_a_missing_file_is_told(tmp_path):

@@ -234,17 +234,19 @@ def _open_folder(
 def _find_ingredients(settings: RunConfig, registry: TaskRegistry, offline: bool) -> Ingredients:
     from onefill.data.source import open_source
     from onefill.pocket import embedded
+    from onefill.rl.dimensions import trained_tasks
 
     tasks = {name: registry.get(name, flag="tasks") for name in settings.tasks}
-    kinds = list(tasks.values())
+    kinds, trained = list(tasks.values()), list(trained_tasks(tasks, settings.dimensions).values())
     model = embedded.resolve("policies", settings.model)
     judge = embedded.resolve("judges", settings.judge)
+    more_judges = tuple(embedded.resolve("judges", name) for name in settings.reward.judges)
     if settings.data is None:
-        samples = open_source(embedded.scenes("train"), kinds, settings.seed)
+        samples = open_source(embedded.scenes("train"), trained, settings.seed)
         held_out = open_source(embedded.scenes("heldout"), kinds, 0)
     else:
         data = Path(settings.data)
-        samples = open_source(data, kinds, settings.seed, "train")
+        samples = open_source(data, trained, settings.seed, "train")
         held_out = open_source(data, kinds, 0, "heldout")
         console.say(
             f"{len(samples.pictures())} pictures to train on, "
@@ -255,7 +257,7 @@ def _find_ingredients(settings: RunConfig, registry: TaskRegistry, offline: bool
 
     from onefill.rl.training import Ingredients
 
-    return Ingredients(model, judge, tasks, samples, held_out, offline)
+    return Ingredients(model, judge, tasks, samples, held_out, more_judges, offline)
 
 
 def _train(

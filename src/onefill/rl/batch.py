@@ -23,12 +23,16 @@ class Batch:
         images: (B, 3, H, W) in [0, 1].
         masks: (B, 1, H, W), 1 where the policy paints.
         words: what a user would type, or None; B of them.
+        keys: hash of each sample's content.
+        names: what each is called when something is wrong with it.
     """
 
     task: Task
     images: Tensor
     masks: Tensor
     words: list[str | None]
+    keys: list[str]
+    names: list[str]
 
     def __len__(self) -> int:
         return len(self.words)
@@ -55,7 +59,12 @@ class Batch:
         """Some of the samples."""
         rows = slice(places.start, places.stop)
         return replace(
-            self, images=self.images[rows], masks=self.masks[rows], words=self.words[rows]
+            self,
+            images=self.images[rows],
+            masks=self.masks[rows],
+            words=self.words[rows],
+            keys=self.keys[rows],
+            names=self.names[rows],
         )
 
     def to(self, device: torch.device | str) -> Batch:
@@ -63,8 +72,20 @@ class Batch:
         return replace(self, images=self.images.to(device), masks=self.masks.to(device))
 
 
-def make_batch(task: Task, samples: Sequence[Sample], device: torch.device | str) -> Batch:
-    """Bring samples of ``task``, all of one size, to a device."""
+def make_batch(
+    task: Task,
+    samples: Sequence[Sample],
+    device: torch.device | str,
+    names: Sequence[str] | None = None,
+) -> Batch:
+    """Bring samples of ``task``, all of one size, to a device.
+
+    Args:
+        task: the task.
+        samples: B of them.
+        device: where they are computed with.
+        names: of the samples, for messages; by default their places.
+    """
     images = torch.from_numpy(np.stack([sample.image for sample in samples]))
     masks = torch.from_numpy(np.stack([sample.mask for sample in samples]))
     return Batch(
@@ -72,4 +93,6 @@ def make_batch(task: Task, samples: Sequence[Sample], device: torch.device | str
         images.permute(0, 3, 1, 2).float().div(255).contiguous().to(device),
         masks[:, None].float().to(device),
         [sample.words for sample in samples],
+        [sample.key for sample in samples],
+        list(names or (f"sample {place}" for place in range(len(samples)))),
     )

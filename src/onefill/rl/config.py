@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from onefill.errors import BadInput
 from onefill.rl import defaults
@@ -15,6 +16,7 @@ from onefill.rl import defaults
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
+Least0 = Annotated[float, Field(ge=0)]
 
 _RANGE_LENGTH = 2
 
@@ -24,20 +26,97 @@ class _Section(BaseModel):
 
 
 class LoraConfig(_Section):
-    """The low-rank adapter that is trained; the update is ``alpha / rank * B @ A``."""
+    """The low-rank adapter that is trained; the update is ``alpha / rank * B @ A``.
+
+    ``targets`` are endings of layer names, as ``[to_q, to_k, to_v, to_out.0]``; None for every
+    attention and feed-forward layer. Its weights are float32 whatever ``dtype`` is.
+    """
 
     rank: Count = defaults.LORA_RANK
     alpha: Positive = defaults.LORA_ALPHA
+    targets: list[str] | None = None
 
 
 class OptimizerConfig(_Section):
-    """AdamW; the learning rate rises linearly over ``warmup`` steps and then stays."""
+    """One update. The learning rate rises linearly over ``warmup`` steps and then stays.
 
+    ``schedule-free`` (Defazio et al. 2024) and ``adamw-8bit`` need ``onefill[optimizers]``. The
+    gradient is clipped to the norm ``clip_norm``. ``accumulation`` computes a step's batch in so
+    many parts, one after the other, which saves memory and changes nothing else.
+    """
+
+    kind: Literal["adamw", "schedule-free", "adamw-8bit"] = "adamw"
     learning_rate: Positive = defaults.LEARNING_RATE
     betas: list[Share] = Field(default=[0.9, 0.99], min_length=2, max_length=2)
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    weight_decay: Least0 = 0.0
     clip_norm: Positive = 1.0
     warmup: Annotated[int, Field(ge=0)] = defaults.WARMUP
+    accumulation: Count = 1
+
+
+class PenaltyConfig(_Section):
+    """What is added to the loss for leaving the reference at the gradient step; 0 for nothing.
+
+    ``drift`` is the mean squared difference of the two velocities, ``kl`` the divergence of the
+    two Gaussians that a stochastic sampler would draw the next latents from.
+    """
+
+    kind: Literal["drift", "kl"] = "drift"
+    weight: Least0 = 0.0
+
+
+class RewardConfig(_Section):
+    """How the judge is asked, to be harder to fool; as it stands, once, as in the paper.
+
+    Before a judge looks, both images get Gaussian noise of standard deviation ``noise`` (of
+    1 from black to white), are moved by up to ``shift`` pixels and enlarged or shrunk by up to the
+    share ``resize``. ``symmetric`` asks in both orders. The answers of the further ``judges`` count
+    as much as that of ``judge``; the mean is taken of logits.
+    """
+
+    noise: Least0 = 0.0
+    shift: Annotated[int, Field(ge=0)] = 0
+    resize: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    symmetric: bool = False
+    judges: list[str] = []
+
+
+class RecomputeConfig(_Section):
+    """Gradient checkpointing: activations are computed again going back instead of kept.
+
+    Saves memory for about a third more time in the part named; rollouts are not touched.
+    """
+
+    transformer: bool = False
+    judge: bool = False
+    vae: bool = False
+
+
+class MonitorConfig(_Section):
+    """A watch for a policy that fools its judge, every N steps; 0 for none.
+
+    On ``scenes`` held-out samples per task, with measures that are no judge: the step in
+    brightness across the edge of the mask, and what is changed outside the mask. While the reward
+    rises, ``worse`` times what the start model does raises an alarm, and so does a share
+    ``saturated`` of answers beyond lambda over N steps. ``stop`` ends the run then.
+    """
+
+    every: Annotated[int, Field(ge=0)] = defaults.MONITOR_EVERY
+    scenes: Count = defaults.MONITOR_SCENES
+    worse: Annotated[float, Field(gt=1)] = 1.5
+    saturated: Annotated[float, Field(gt=0, le=1)] = 0.95
+    stop: bool = False
+
+
+class CacheConfig(_Section):
+    """Conditions, and images of a fixed reference, kept on the disk for runs of the same seed.
+
+    They are used again by a run that draws the same samples and noises: another lambda, loss or
+    learning rate, say. None for no cache; the oldest files make room beyond ``gigabytes``.
+    """
+
+    folder: str | None = None
+    gigabytes: Positive = 4.0
 
 
 class EvaluationConfig(_Section):
@@ -90,6 +169,10 @@ class RunConfig(_Section):
         seed: of everything drawn; the same seed gives the same run on the same machine.
         reference: ``fixed`` is Algorithm 1, ``dynamic`` Algorithm 2.
         lam: bound on P(yes) above which a result earns nothing more (lambda, Eq. 5).
+        loss: ``hinge`` is Eq. 5, max(0, lam - P(yes)); ``logistic`` takes -log P(yes) and ``relu``
+            the negative logit in place of -P(yes), with the same bound.
+        dimensions: weight of a dimension in the loss, by name or as ``task/name``; 1 for those
+            not named, and 0 leaves it out.
         tau: share of itself that a moving average keeps at each step (tau).
         step_range: first and last sampler step that the gradient is taken at ([t1, t2]). Whole
             numbers count steps from 0; fractions in [0, 1] are of the number of steps.
@@ -112,6 +195,8 @@ class RunConfig(_Section):
     seed: Annotated[int, Field(ge=0)] = defaults.SEED
     reference: Literal["fixed", "dynamic"] = defaults.REFERENCE
     lam: Annotated[float, Field(gt=0, le=1)] = defaults.LAM
+    loss: Literal["hinge", "logistic", "relu"] = "hinge"
+    dimensions: dict[str, Least0] = {}
     tau: Share = defaults.TAU
     step_range: list[int] | list[float] = defaults.STEP_RANGE
     sampler_steps: Count | None = None
@@ -121,6 +206,11 @@ class RunConfig(_Section):
     ema: bool = True
     lora: LoraConfig = LoraConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
+    penalty: PenaltyConfig = PenaltyConfig()
+    reward: RewardConfig = RewardConfig()
+    recompute: RecomputeConfig = RecomputeConfig()
+    monitor: MonitorConfig = MonitorConfig()
+    cache: CacheConfig = CacheConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     samples: SheetConfig = SheetConfig()
     checkpoints: CheckpointConfig = CheckpointConfig()
@@ -137,6 +227,13 @@ class RunConfig(_Section):
         if not tasks:
             raise ValueError("name at least one task, as fill: 2")
         return tasks
+
+    @field_validator("loss")
+    @classmethod
+    def _bounded(cls, loss: str, given: ValidationInfo) -> str:
+        if loss == "relu" and given.data.get("lam") == 1:
+            raise ValueError("the logit of lam 1 is infinite; give a lam below 1, as 0.9")
+        return loss
 
     @field_validator("step_range")
     @classmethod
@@ -165,3 +262,18 @@ class RunConfig(_Section):
                 f"{sampler_steps - 1}; choose within, or give fractions as [0.4, 0.9]"
             )
         return range(first, last + 1)
+
+    def parts(self) -> list[range]:
+        """The places of a batch that are computed together, part by part.
+
+        Raises:
+            BadInput: there are more parts than samples.
+        """
+        count = self.optimizer.accumulation
+        if count > self.batch_size:
+            raise BadInput(
+                f"optimizer.accumulation {count}: a batch of {self.batch_size} has not so many "
+                "parts; lower it, or raise batch_size"
+            )
+        edges = [self.batch_size * part // count for part in range(count + 1)]
+        return [range(begin, end) for begin, end in pairwise(edges)]

@@ -16,6 +16,9 @@ from onefill.rl.config import RunConfig
 
 Values = Mapping[str, Any]
 
+_VALUES = frozenset({"tasks", "dimensions"})
+"""Keys whose mapping is one value: other tasks replace the whole choice."""
+
 _FLOAT = re.compile(r"[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+")
 
 
@@ -48,14 +51,12 @@ def build_config(file: Path | None, flags: Values) -> RunConfig:
 
 
 def merge(values: Values, over: Values) -> dict[str, Any]:
-    """``values`` with those of ``over`` in their place; sections are merged key by key.
-
-    ``tasks`` is one value, not a section: other tasks replace the whole choice.
-    """
+    """``values`` with those of ``over`` in their place; sections are merged key by key."""
     merged = dict(values)
     for key, value in over.items():
         old = merged.get(key)
-        is_section = isinstance(value, Mapping) and isinstance(old, Mapping) and key != "tasks"
+        is_section = isinstance(value, Mapping) and isinstance(old, Mapping)
+        is_section = is_section and key not in _VALUES
         merged[key] = merge(old, value) if is_section else value  # type: ignore[arg-type]
     return merged
 
@@ -78,7 +79,7 @@ def differences(before: RunConfig, after: RunConfig) -> dict[str, tuple[Any, Any
 def _flatten(values: Values, prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in values.items():
-        if isinstance(value, Mapping) and key != "tasks":
+        if isinstance(value, Mapping) and key not in _VALUES:
             flat |= _flatten(value, f"{prefix}{key}.")
         else:
             flat[prefix + key] = value

@@ -6,14 +6,17 @@ average of the policy (Algorithm 2).
 
 from __future__ import annotations
 
+from onefill.errors import OnefillError
 from onefill.interrupt import Interrupted, StopRequest
 from onefill.rl.display import Display, StepReport
-from onefill.rl.loss import onereward_loss
+from onefill.rl.guards import Guard
+from onefill.rl.loss import answer_shares, onereward_loss
 from onefill.rl.metrics import PhaseTimer
+from onefill.rl.penalty import distance, penalty
 from onefill.rl.randomness import Purpose, draw_gradient_step, noise_generators
-from onefill.rl.reward import rewards
-from onefill.rl.rollout import gradient_images, partial_denoising, reference_images
+from onefill.rl.rollout import gradient_images, partial_denoising, predicted_latents
 from onefill.rl.summary import Summary, log_win_rates, summarise, write_sheet
+from onefill.rl.tally import Tally
 from onefill.rl.training import Training
 
 
@@ -44,85 +47,105 @@ def train(run: Training, display: Display, stop: StopRequest) -> Summary:
             if is_last or is_measured or _is_due(run.step, config.checkpoints.every):
                 run.save()
             stop.check()
+            if _is_due(run.step, config.monitor.every):
+                watch(run, display)
             if _is_due(run.step, config.samples.every) or is_last:
-                write_sheet(run)
+                with run.optimizer.settled():
+                    write_sheet(run)
             if is_measured and not is_last:
-                log_win_rates(run, "win rate", run.held_out.measure())
+                with run.optimizer.settled():
+                    log_win_rates(run, "win rate", run.held_out.measure())
             display.doing("training")
         display.note("measuring the trained model on the same samples")
-        after = run.held_out.measure()
+        with run.optimizer.settled():
+            after = run.held_out.measure()
     except Interrupted:
         run.save()
         raise
-    run.write_results()
+    with run.optimizer.settled():
+        run.write_results()
     return summarise(run, before, after)
 
 
 def take_step(run: Training) -> StepReport:
     """One update: the body of the algorithm's loop."""
-    config, policy, sampler, places = (
-        run.config,
-        run.policy,
-        run.sampler,
-        range(run.config.batch_size),
-    )
-    timer = PhaseTimer()
+    config, policy, sampler, timer = run.config, run.policy, run.sampler, PhaseTimer()
 
-    # Draw a task k with probability p_k, a condition c, two noises and a step t from [t1, t2].
+    # Draw a task k with probability p_k, samples of it, and a step t from [t1, t2].
     task = run.mixer.draw()
     batch = run.next_batch(task)
-    conditions = policy.encode(batch.images, batch.masks, batch.prompts)
-    noise_ref = policy.noise(
-        conditions, noise_generators(config.seed, Purpose.REFERENCE_NOISE, run.step, places)
-    )
-    noise = policy.noise(
-        conditions, noise_generators(config.seed, Purpose.POLICY_NOISE, run.step, places)
-    )
+    shares = answer_shares(batch.questions, run.weights[task])
     t = draw_gradient_step(config.seed, run.step, run.gradient_steps)
+    tally = Tally()
+    for places in run.parts:
+        # A condition c and two noises for each sample.
+        part = batch.select(places)
+        guard = Guard(run.step, part.names)
+        conditions = run.recall.conditions(part)
+        guard.check("conditions", conditions.masked_latents)
+        noise_ref, noise = (
+            policy.noise(conditions, noise_generators(config.seed, purpose, run.step, places))
+            for purpose in (Purpose.REFERENCE_NOISE, Purpose.POLICY_NOISE)
+        )
 
-    # x_ref: full denoising by pi_ref.
-    with timer.phase("reference"):
-        x_ref = reference_images(policy, run.reference, batch, conditions, noise_ref, sampler)
+        # x_ref: full denoising by pi_ref.
+        with timer.phase("reference"):
+            x_ref = guard.check("reference", run.reference_images(part, conditions, noise_ref))
 
-    # x_theta: denoised by pi_theta to t without gradient, then one prediction of x0' with it.
-    with timer.phase("rollout"):
-        partial = partial_denoising(policy, conditions, noise, sampler, until=t)
-    with timer.phase("gradient step"):
-        x_theta = gradient_images(policy, batch, conditions, partial, sampler)
+        # x_theta: denoised by pi_theta to t without gradient, then one prediction of x0' with it.
+        with timer.phase("rollout"):
+            partial = partial_denoising(policy, conditions, noise, sampler, until=t)
+            guard.check("rollout", partial.latents)
+            by_reference = run.reference_latents(conditions, partial)
+        with timer.phase("gradient step"):
+            latents = predicted_latents(policy, conditions, partial, sampler)
+            guard.check("gradient step", latents)
+            x_theta = guard.watch(gradient_images(policy, part, conditions, latents))
 
-    # J: max(0, lambda - P(yes | x_theta, x_ref, q_e)), the mean over the dimensions e of the task.
-    with timer.phase("judge"):
-        p_yes = rewards(run.judge, x_theta, x_ref, batch.questions)
-        loss = onereward_loss(p_yes, config.lam)
+        # J: max(0, lambda - P(yes | x_theta, x_ref, q_e)), the mean over the dimensions e of k.
+        with timer.phase("judge"), guard.naming("judge"):
+            logits = run.reward.logits(x_theta, x_ref, part.questions, run.step, places)
+            loss = onereward_loss(logits, shares, config.lam, config.loss)
+
+        # Not in the paper: what leaving the reference costs, nothing by default.
+        share = len(part) / len(batch)
+        gone = distance(latents, by_reference, partial) if by_reference is not None else None
+        if gone is not None:
+            loss = loss + share * penalty(gone, config.penalty)
+        with timer.phase("backward"):
+            run.optimizer.accumulate(loss, run.step)
+        tally.count(loss, logits, gone, share)
 
     # Update theta, then pi_ema or pi_ref <- tau pi + (1 - tau) pi_theta.
     with timer.phase("backward"):
         rate = run.optimizer.rate(run.step)
-        norm = run.optimizer.update(loss, run.step)
+        norm = run.optimizer.update(run.step)
     if run.average is not None:
         run.average.update()
     run.step += 1
 
-    means = {dimension: p.mean().item() for dimension, p in p_yes.items()}
-    report = StepReport(run.step, task, loss.item(), means)
-    run.metrics.append(
-        "step",
-        run.step,
-        {
-            "task": task,
-            "loss": report.loss,
-            "reward": means,
-            "saturated": {
-                name: (p >= config.lam).float().mean().item() for name, p in p_yes.items()
-            },
-            "gradient_norm": norm,
-            "learning_rate": rate,
-            "gradient_step": t,
-            "sigma": partial.sigma.item(),
-            "seconds": timer.take(),
-        },
-    )
+    report = StepReport(run.step, task, tally.loss, tally.rewards())
+    values = {"task": task, **tally.values(config.lam), "gradient_norm": norm}
+    values |= {"learning_rate": rate, "gradient_step": t, "sigma": partial.sigma.item()}
+    run.metrics.append("step", run.step, {**values, "seconds": timer.take()})
     return report
+
+
+def watch(run: Training, display: Display) -> None:
+    """Measure what the judge does not, and warn of what looks like hacking.
+
+    Raises:
+        OnefillError: it does, and the run is to stop then; it is saved.
+    """
+    with run.optimizer.settled():
+        figures, alarms = run.monitor.measure()
+    alarms += run.monitor.saturation(run.metrics.read("step"))
+    run.metrics.append("monitor", run.step, {"tasks": figures, "alarms": alarms})
+    for alarm in alarms:
+        display.note(f"warning: {alarm}")
+    if alarms and run.config.monitor.stop:
+        run.save()
+        raise OnefillError(f"step {run.step}, saved and stopped: {alarms[0]}")
 
 
 def _is_due(step: int, every: int) -> bool:

@@ -21,6 +21,8 @@ class Purpose(IntEnum):
     HELD_OUT_REFERENCE_NOISE = 4
     HELD_OUT_NOISE = 5
     ADAPTER = 6
+    JITTER = 7
+    JITTER_NOISE = 8
 
 
 def draw_seed(seed: int, purpose: Purpose, *numbers: int) -> int:

@@ -42,7 +42,7 @@ class StartWeights:
             with self._policy.adapter_off():
                 yield
         else:
-            with _swapped(self._policy.trainable_parameters(), self._weights):
+            with swapped(self._policy.trainable_parameters(), self._weights):
                 yield
 
 
@@ -64,7 +64,7 @@ class MovingAverage:
     @contextmanager
     def active(self) -> Iterator[None]:
         """While this lasts the policy has the averaged weights."""
-        with _swapped(self._policy.trainable_parameters(), self._weights):
+        with swapped(self._policy.trainable_parameters(), self._weights):
             yield
 
     @torch.no_grad()
@@ -88,10 +88,13 @@ def _copies(parameters: Mapping[str, torch.nn.Parameter]) -> dict[str, Tensor]:
 
 
 @contextmanager
-def _swapped(
+def swapped(
     parameters: Mapping[str, torch.nn.Parameter], weights: dict[str, Tensor]
 ) -> Iterator[None]:
-    """Exchange storage, not values: nothing is copied, whatever the size of the model."""
+    """While this lasts the parameters hold ``weights``, and ``weights`` what they held.
+
+    Storage is exchanged, not values: nothing is copied, whatever the size of the model.
+    """
 
     def exchange() -> None:
         for name, parameter in parameters.items():

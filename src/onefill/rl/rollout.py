@@ -13,6 +13,7 @@ from torch import Tensor
 
 from onefill.policy.conditions import Conditions
 from onefill.policy.flux_fill import FluxFillPolicy
+from onefill.policy.sampling import sigma_schedule
 from onefill.rl.batch import Batch
 from onefill.rl.reference import Reference
 
@@ -30,8 +31,16 @@ def full_denoising(
     policy: FluxFillPolicy, batch: Batch, conditions: Conditions, noise: Tensor, sampler: Sampler
 ) -> Tensor:
     """The policy's images with the weights it has now, (B, 3, H, W) in [0, 1]."""
+    return batch.paste(painted(policy, conditions, noise, sampler))
+
+
+@torch.no_grad()
+def painted(
+    policy: FluxFillPolicy, conditions: Conditions, noise: Tensor, sampler: Sampler
+) -> Tensor:
+    """The whole pictures that the policy paints, before the samples' own pixels are put back."""
     latents = policy.sample(conditions, noise, steps=sampler.steps, guidance=sampler.guidance)
-    return batch.paste(policy.decode(latents, conditions))
+    return policy.decode(latents, conditions)
 
 
 def reference_images(
@@ -49,10 +58,17 @@ def reference_images(
 
 @dataclass(frozen=True)
 class Partial:
-    """Latents x_t of the policy at a step of the sampler, and the noise level sigma_t there."""
+    """Latents x_t of the policy at a step of the sampler.
+
+    Attributes:
+        latents: x_t [B, N, 4C].
+        sigma: their noise level, 0-dim.
+        next_sigma: what it would be after that step, 0-dim.
+    """
 
     latents: Tensor
     sigma: Tensor
+    next_sigma: Tensor
 
 
 @torch.no_grad()
@@ -60,18 +76,22 @@ def partial_denoising(
     policy: FluxFillPolicy, conditions: Conditions, noise: Tensor, sampler: Sampler, until: int
 ) -> Partial:
     """x_t: the policy denoised without gradient up to step ``until``."""
-    return Partial(
-        *policy.partial(
-            conditions, noise, steps=sampler.steps, guidance=sampler.guidance, until=until
-        )
+    latents, sigma = policy.partial(
+        conditions, noise, steps=sampler.steps, guidance=sampler.guidance, until=until
     )
+    schedule = sigma_schedule(policy.pipeline.scheduler.config, sampler.steps, noise.shape[1])
+    return Partial(latents, sigma, schedule[until + 1].to(sigma))
+
+
+def predicted_latents(
+    policy: FluxFillPolicy, conditions: Conditions, partial: Partial, sampler: Sampler
+) -> Tensor:
+    """x0' = x_t - sigma_t * v, the one call that gradient flows through: [B, N, 4C]."""
+    return policy.one_step_x0(partial.latents, partial.sigma, conditions, guidance=sampler.guidance)
 
 
 def gradient_images(
-    policy: FluxFillPolicy, batch: Batch, conditions: Conditions, partial: Partial, sampler: Sampler
+    policy: FluxFillPolicy, batch: Batch, conditions: Conditions, latents: Tensor
 ) -> Tensor:
-    """x_theta: decoded x0' = x_t - sigma_t * v, the one call that gradient flows through."""
-    latents = policy.one_step_x0(
-        partial.latents, partial.sigma, conditions, guidance=sampler.guidance
-    )
+    """x_theta: the decoded x0', the samples' own pixels put back; (B, 3, H, W) in [0, 1]."""
     return batch.paste(policy.decode(latents, conditions))

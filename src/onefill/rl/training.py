@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from onefill.checkpoint import (
     Checkpoint,
@@ -19,19 +20,27 @@ from onefill.data.source import SampleSource
 from onefill.errors import BadInput
 from onefill.judge.loading import load_judge, pick_device
 from onefill.judge.model import Judge
+from onefill.policy.conditions import Conditions
 from onefill.policy.fingerprint import hash_weights
 from onefill.policy.flux_fill import FluxFillPolicy
 from onefill.policy.loading import load_policy
 from onefill.rl.batch import Batch, make_batch
-from onefill.rl.config import RunConfig
+from onefill.rl.cache import DiskCache, Recall
+from onefill.rl.config import CacheConfig, RunConfig
+from onefill.rl.dimensions import dimension_weights, trained_tasks
 from onefill.rl.evaluate import HeldOut
+from onefill.rl.guards import check_weights
 from onefill.rl.metrics import MetricsLog, best_step
 from onefill.rl.mixer import TaskMixer
+from onefill.rl.monitor import Monitor
 from onefill.rl.optimizer import Optimizer
+from onefill.rl.penalty import reference_latents
 from onefill.rl.randomness import Purpose, draw_seed
+from onefill.rl.recompute import recompute_activations
 from onefill.rl.reference import MovingAverage, Reference, StartWeights
 from onefill.rl.resume import current_versions, refuse_changes
-from onefill.rl.rollout import Sampler
+from onefill.rl.reward import Reward
+from onefill.rl.rollout import Partial, Sampler, reference_images
 from onefill.rl.run_folder import RunFolder
 from onefill.tasks.types import Task
 
@@ -46,6 +55,7 @@ class Ingredients:
     Attributes:
         model: folder or hub id of the policy.
         judge: folder or hub id of the judge.
+        more_judges: of those whose answers count as well.
         tasks: the tasks that are drawn, by name.
         samples: to train on.
         held_out: to be measured on; no picture of it is in ``samples``.
@@ -57,6 +67,7 @@ class Ingredients:
     tasks: dict[str, Task]
     samples: SampleSource
     held_out: SampleSource
+    more_judges: tuple[str, ...] = ()
     offline: bool = False
 
 
@@ -65,7 +76,13 @@ class Training:
     """A run in memory.
 
     Attributes:
+        tasks: what is drawn, measured on all its dimensions.
+        trained: the same with those dimensions alone that count in the loss.
+        weights: of the dimensions of each task.
+        reward: what the policy is trained to raise.
+        recall: gives conditions and the images of a fixed reference, from a cache if there is one.
         sampler: how both images are denoised.
+        parts: places of the batch that are computed together.
         gradient_steps: the sampler's steps that the gradient may be taken at.
         average: pi_ref of Algorithm 2 or pi_ema of Algorithm 1; None without either.
         reference: whom the policy is compared with.
@@ -79,11 +96,17 @@ class Training:
     config: RunConfig
     folder: RunFolder
     tasks: dict[str, Task]
+    trained: dict[str, Task]
+    weights: dict[str, dict[str, float]]
     policy: FluxFillPolicy
     judge: Judge
+    reward: Reward
+    recall: Recall
+    monitor: Monitor
     samples: SampleSource
     held_out: HeldOut
     sampler: Sampler
+    parts: list[range]
     gradient_steps: range
     mixer: TaskMixer
     optimizer: Optimizer
@@ -99,16 +122,46 @@ class Training:
     def next_batch(self, task: str) -> Batch:
         """The next samples of a task, on the policy's device."""
         count = self.config.batch_size
-        samples = self.samples.batch(task, self.cursor[task], count, self.policy.settings.size)
+        begin = self.cursor[task]
+        samples = self.samples.batch(task, begin, count, self.policy.settings.size)
+        names = [
+            f"{self.samples.row(task, index).image.name} (sample {index} of {task})"
+            for index in range(begin, begin + count)
+        ]
         self.cursor[task] += count
-        return make_batch(self.tasks[task], samples, self.policy.device)
+        return make_batch(self.trained[task], samples, self.policy.device, names)
+
+    def reference_images(self, batch: Batch, conditions: Conditions, noise: Tensor) -> Tensor:
+        """x_ref: full denoising by pi_ref, no gradient; (B, 3, H, W) in [0, 1]."""
+
+        def paint() -> Tensor:
+            return reference_images(
+                self.policy, self.reference, batch, conditions, noise, self.sampler
+            )
+
+        if self.config.reference == "fixed":
+            return self.recall.images(batch, noise, self.sampler, paint)
+        return paint()
+
+    def reference_latents(self, conditions: Conditions, partial: Partial) -> Tensor | None:
+        """pi_ref's x0' where the policy's is predicted from, if that is penalised or logged now."""
+        every = self.config.monitor.every
+        is_logged = every > 0 and (self.step + 1) % every == 0
+        if self.config.penalty.weight == 0 and not is_logged:
+            return None
+        return reference_latents(self.policy, self.reference, conditions, partial, self.sampler)
 
     def elapsed(self) -> float:
         """Seconds spent on this run by every process so far."""
         return self.seconds + time.monotonic() - self.begin
 
     def save(self) -> Path:
-        """Write a checkpoint of now, from which a run goes on bit for bit."""
+        """Write a checkpoint of now, from which a run goes on bit for bit.
+
+        Raises:
+            OnefillError: a weight is no number, or the checkpoint cannot be written.
+        """
+        check_weights(self.step, self.policy.trainable_parameters())
         tensors = {
             "weights": {
                 name: parameter.detach()
@@ -211,27 +264,19 @@ def open_training(
         config.guidance or policy.settings.guidance,
     )
     gradient_steps = config.gradient_steps(sampler.steps)
-    judge = load_judge(
-        ingredients.judge, device=device, dtype=config.dtype, offline=ingredients.offline
-    )
-    if judge.sees:
-        # The loop shows it the two results only, which is not what it learned from.
-        raise BadInput(
-            f"--judge {config.judge}: it was trained to see the {' and the '.join(judge.sees)} of "
-            "an edit too, which training does not show; train one without --show"
-        )
+    parts = config.parts()
+    trained = trained_tasks(ingredients.tasks, config.dimensions)
+    judges = _load_judges(config, ingredients, device)
+    recompute_activations(policy, judges, config.recompute)
     fingerprints = {
         "policy": policy.fingerprint(),
-        "judge": hash_weights(sorted(judge.model.state_dict().items())),
+        **_fingerprints(judges),
         "training-data": ingredients.samples.fingerprint(),
         "held-out-data": ingredients.held_out.fingerprint(),
         **current_versions(device),
     }
-    if config.train == "lora":
-        seed = draw_seed(config.seed, Purpose.ADAPTER)
-        policy.add_lora(config.lora.rank, config.lora.alpha, seed)
-    else:
-        policy.train_full()
+    recall = Recall(_open_cache(config.cache), policy)
+    _make_trainable(policy, config)
     start = StartWeights(policy, config.train)
     is_dynamic = config.reference == "dynamic"
     average = MovingAverage(policy, config.tau) if is_dynamic or config.ema else None
@@ -239,13 +284,30 @@ def open_training(
         config=config,
         folder=folder,
         tasks=ingredients.tasks,
+        trained=trained,
+        weights={
+            name: dimension_weights(task, config.dimensions) for name, task in trained.items()
+        },
         policy=policy,
-        judge=judge,
+        judge=judges[0],
+        reward=Reward(judges, config.reward, config.seed),
+        recall=recall,
+        monitor=Monitor(
+            policy,
+            start,
+            judges[0],
+            ingredients.held_out,
+            trained,
+            sampler=sampler,
+            config=config.monitor,
+            lam=config.lam,
+            seed=_PROTOCOL_SEED,
+        ),
         samples=ingredients.samples,
         held_out=HeldOut(
             policy,
             start,
-            judge,
+            judges[0],
             ingredients.held_out,
             ingredients.tasks,
             scenes=config.evaluation.scenes,
@@ -254,6 +316,7 @@ def open_training(
             sampler=sampler,
         ),
         sampler=sampler,
+        parts=parts,
         gradient_steps=gradient_steps,
         mixer=TaskMixer(config.tasks, config.seed),
         optimizer=Optimizer(policy.trainable_parameters(), config.optimizer),
@@ -271,3 +334,45 @@ def open_training(
         folder.write_config(config)
         training.metrics.drop_after(training.step)
     return training
+
+
+def _load_judges(config: RunConfig, ingredients: Ingredients, device: str) -> list[Judge]:
+    judges = []
+    names = (config.judge, *config.reward.judges)
+    for name, model in zip(names, (ingredients.judge, *ingredients.more_judges), strict=True):
+        judge = load_judge(model, device=device, dtype=config.dtype, offline=ingredients.offline)
+        if judge.sees:
+            # The loop shows it the two results only, which is not what it learned from.
+            raise BadInput(
+                f"--judge {name}: it was trained to see the {' and the '.join(judge.sees)} of "
+                "an edit too, which training does not show; train one without --show"
+            )
+        judges.append(judge)
+    return judges
+
+
+def _fingerprints(judges: list[Judge]) -> dict[str, str]:
+    hashes = [hash_weights(sorted(judge.model.state_dict().items())) for judge in judges]
+    return {"judge" if n == 0 else f"judge-{n + 1}": value for n, value in enumerate(hashes)}
+
+
+def _open_cache(config: CacheConfig) -> DiskCache | None:
+    if config.folder is None:
+        return None
+    return DiskCache(Path(config.folder).expanduser(), int(config.gigabytes * 1e9))
+
+
+def _make_trainable(policy: FluxFillPolicy, config: RunConfig) -> None:
+    if config.train == "full":
+        policy.train_full()
+        return
+    lora = config.lora
+    seed = draw_seed(config.seed, Purpose.ADAPTER)
+    try:
+        policy.add_lora(lora.rank, lora.alpha, seed, lora.targets)
+    except ValueError as error:
+        if lora.targets is None:
+            raise
+        raise BadInput(
+            f"lora.targets {lora.targets}: no layer of this model ends so; try [to_q, to_k, to_v]"
+        ) from error

@@ -1,0 +1,203 @@
+"""A watch for reward hacking, by measures that are no judge.
+
+A few held-out samples are painted in full, by the policy as it is and by the start model from the
+same noise. A policy that learns to fool its judge does so with what the judge does not look at:
+its reward rises while the seam round the mask gets worse, or what it does to the rest of the
+picture.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from onefill.data.source import SampleSource
+from onefill.judge.model import Judge
+from onefill.judge.verdict import both_orders, swap_symmetric
+from onefill.policy.flux_fill import FluxFillPolicy
+from onefill.rl.batch import Batch, make_batch
+from onefill.rl.config import MonitorConfig
+from onefill.rl.randomness import Purpose, noise_generators
+from onefill.rl.reference import Reference
+from onefill.rl.reward import look
+from onefill.rl.rollout import Sampler, painted
+from onefill.tasks.types import Task
+
+_VISIBLE = 1 / 255
+"""A measure must have grown by at least one grey level to raise an alarm."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Means over the samples of one task.
+
+    Attributes:
+        reward: probability that the judge prefers these images to the start model's of other
+            noise, both orders asked, over all dimensions.
+        order_gap: how far apart the two orders' probabilities are.
+        seam: ``seam_error``.
+        outside: ``outside_drift``.
+    """
+
+    reward: float
+    order_gap: float
+    seam: float
+    outside: float
+
+
+def seam_error(images: Tensor, masks: Tensor) -> float:
+    """Mean step between neighbouring pixels on either side of the mask's edge, in [0, 1].
+
+    Args:
+        images: (B, 3, H, W), with the samples' own pixels outside the mask.
+        masks: (B, 1, H, W).
+    """
+    total, count = 0.0, 0
+    for dim in (2, 3):
+        length = images.shape[dim] - 1
+        steps = images.diff(dim=dim).abs().mean(dim=1, keepdim=True)
+        edge = masks.narrow(dim, 0, length) != masks.narrow(dim, 1, length)
+        total += steps[edge].sum().item()
+        count += int(edge.sum())
+    return total / max(1, count)
+
+
+def outside_drift(pictures: Tensor, images: Tensor, masks: Tensor) -> float:
+    """Mean change of the pixels that were not to be painted, in [0, 1].
+
+    Args:
+        pictures: (B, 3, H, W) as painted, before the samples' own pixels are put back.
+        images: the samples, likewise.
+        masks: (B, 1, H, W).
+    """
+    outside = (masks == 0).expand_as(images)
+    return (pictures - images).abs()[outside].sum().item() / max(1, int(outside.sum()))
+
+
+@dataclass(frozen=True)
+class _Scenes:
+    batch: Batch
+    reference: Tensor
+    start: Figures
+
+
+class Monitor:
+    """Measures the policy, and tells what looks like hacking.
+
+    Args:
+        policy: the model, whatever weights it has at the moment.
+        start: the start model's weights.
+        judge: who rewards.
+        source: held-out samples.
+        tasks: which tasks are watched.
+        sampler: how images are denoised.
+        config: how many samples, and what raises an alarm.
+        lam: the bound on the reward.
+        seed: of the noise.
+    """
+
+    def __init__(
+        self,
+        policy: FluxFillPolicy,
+        start: Reference,
+        judge: Judge,
+        source: SampleSource,
+        tasks: Mapping[str, Task],
+        *,
+        sampler: Sampler,
+        config: MonitorConfig,
+        lam: float,
+        seed: int,
+    ) -> None:
+        self._policy = policy
+        self._start = start
+        self._judge = judge
+        self._source = source
+        self._tasks = tasks
+        self._sampler = sampler
+        self._config = config
+        self._lam = lam
+        self._seed = seed
+        self._scenes: dict[str, _Scenes] = {}
+
+    def measure(self) -> tuple[dict[str, Any], list[str]]:
+        """The figures of each task now and of the start model, for JSON; and what is alarming."""
+        figures: dict[str, Any] = {}
+        alarms = []
+        for name in self._tasks:
+            scenes = self._scenes_of(name)
+            now = self._figures(scenes.batch, scenes.reference, self._paint(name, scenes.batch))
+            figures[name] = {"now": asdict(now), "start": asdict(scenes.start)}
+            alarms += self._worse(name, now, scenes.start)
+        return figures, alarms
+
+    def saturation(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+        """What is alarming about the steps logged last.
+
+        Args:
+            rows: lines of kind ``step``, oldest first.
+        """
+        recent = rows[-self._config.every :]
+        shares = [share for row in recent for share in row["saturated"].values()]
+        if len(recent) < self._config.every or not shares:
+            return []
+        share = sum(shares) / len(shares)
+        if share < self._config.saturated:
+            return []
+        return [
+            f"{share:.0%} of the last answers are beyond lam {self._lam:g}: there is little left "
+            "to learn; raise lam, take --reference dynamic, or stop here"
+        ]
+
+    def _worse(self, name: str, now: Figures, start: Figures) -> list[str]:
+        if now.reward <= start.reward:
+            return []
+        measures = (
+            ("the step across the mask's edge", now.seam, start.seam),
+            ("the change outside the mask", now.outside, start.outside),
+        )
+        return [
+            f"{name}: {what} is {value:.3f}, {value / max(before, _VISIBLE):.1f} times the start "
+            f"model's, while the reward rose from {start.reward:.2f} to {now.reward:.2f}: the "
+            "policy may be fooling its judge; look at samples/"
+            for what, value, before in measures
+            if value > self._config.worse * before and value - before > _VISIBLE
+        ]
+
+    def _scenes_of(self, name: str) -> _Scenes:
+        if name not in self._scenes:
+            count = min(self._config.scenes, self._source.count(name))
+            samples = self._source.batch(name, 0, count, self._policy.settings.size)
+            batch = make_batch(self._tasks[name], samples, self._policy.device)
+            with self._start.active():
+                reference = self._paint(name, batch, Purpose.HELD_OUT_REFERENCE_NOISE)
+                start = self._paint(name, batch)
+            reference = batch.paste(reference)
+            self._scenes[name] = _Scenes(batch, reference, self._figures(batch, reference, start))
+        return self._scenes[name]
+
+    def _paint(self, name: str, batch: Batch, purpose: Purpose = Purpose.HELD_OUT_NOISE) -> Tensor:
+        conditions = self._policy.encode(batch.images, batch.masks, batch.prompts)
+        generators = noise_generators(
+            self._seed, purpose, zlib.crc32(name.encode()), range(len(batch))
+        )
+        noise = self._policy.noise(conditions, generators)
+        return painted(self._policy, conditions, noise, self._sampler)
+
+    @torch.no_grad()
+    def _figures(self, batch: Batch, reference: Tensor, pictures: Tensor) -> Figures:
+        images, questions = batch.paste(pictures), batch.questions
+        first, second = (look(self._judge, seen, questions) for seen in (images, reference))
+        forward, backward = both_orders(self._judge, first, second, questions.queries)
+        gap = torch.sigmoid(forward) - torch.sigmoid(-backward)
+        return Figures(
+            reward=torch.sigmoid(swap_symmetric(forward, backward)).mean().item(),
+            order_gap=gap.abs().mean().item(),
+            seam=seam_error(images, batch.masks),
+            outside=outside_drift(pictures, batch.images, batch.masks),
+        )
