@@ -1,18 +1,20 @@
 """How far a judge can be led by its own gradient, beside a second judge and the clean picture.
 
-python bench/fool_judge.py --cache FOLDER [--judge FOLDER ...] [--pairs 24] [--steps 50]
+python bench/fool_judge.py --cache FOLDER [--judge FOLDER ...] [--also FOLDER] [--pairs 24]
 
 Held-out pairs (drawn from the recipe's sources, fetched into the cache) give a damaged picture
 and the clean one. The damaged picture is the reference, and its copy is changed by Adam so that
-the judge prefers it to the reference; the changed copy is then asked about with fresh eyes:
+the reward of `onefill train` rises; the changed copy is then asked about with fresh eyes:
 
 - pixels: every pixel is free, two grey levels a step.
 - policy: the weights of a LoRA on the embedded policy are free, as in `onefill train`; held-out
   fill and removal scenes, the policy's own result as the reference.
 
-Printed for each: P(yes) of the judge before and after, P(yes) of the second judge after, and the
-change of the PSNR to the clean picture. A judge that cannot be fooled gains only where the
-others agree. One JSON document.
+The pixels are led by the reward as the paper has it and in every way that a run's `reward`
+section can harden it; with --also, by the mean of two judges as well. Printed for each: P(yes) of
+the judge after, P(yes) of the second judge after, how far the two have parted, and the change of
+the PSNR to the clean picture; for measure, what both judges say of the clean picture itself. A
+judge that cannot be fooled gains only where the others agree. One JSON document.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +35,7 @@ from onefill.judge.loading import load_judge
 from onefill.judge.model import Judge
 from onefill.judge.query import build_query
 from onefill.pocket import embedded
-from onefill.pocket.pairs import ALIGNMENT, CELLS, DIMENSIONS, LABELS
+from onefill.pocket.pairs import ALIGNMENT, CELLS, DIMENSIONS, LABELS, Pair
 from onefill.pocket.pairs_accuracy import held_out_pairs
 from onefill.pocket.pictures import load_pictures
 from onefill.pocket.score import read_held_out
@@ -41,6 +43,8 @@ from onefill.pocket.second_judge import SecondJudge, load_second_judge
 from onefill.pocket.sources import HELD_OUT
 from onefill.pocket.vocabulary import REMOVAL_PROMPT
 from onefill.policy.loading import load_policy
+from onefill.rl.config import RewardConfig
+from onefill.rl.reward import Questions, Reward
 from onefill.tasks.registry import load_tasks
 
 Row = dict[str, float]
@@ -76,16 +80,43 @@ def symmetric(judge: Judge, first: Tensor, second: Tensor, queries: list[str]) -
     return torch.sigmoid((forward - backward) / 2)
 
 
+def ways_to_ask(also: str | None) -> dict[str, RewardConfig]:
+    """Every way of asking that is compared, by name."""
+    moved = {"shift": 3, "resize": 0.1}
+    ways = {
+        "plain": RewardConfig(),
+        "noise": RewardConfig(noise=0.05),
+        "shift and resize": RewardConfig(**moved),
+        "both orders": RewardConfig(symmetric=True),
+        "all three": RewardConfig(noise=0.05, symmetric=True, **moved),
+    }
+    if also is not None:
+        ways["two judges"] = RewardConfig(judges=[also])
+    return ways
+
+
 def fool_pixels(
-    judge: Judge, second: SecondJudge, cache: Path, count: int, steps: int, seed: int
+    judges: Sequence[Judge],
+    second: SecondJudge,
+    cells: Mapping[tuple[str, str], list[Pair]],
+    config: RewardConfig,
+    steps: int,
+    seed: int,
 ) -> dict[str, Row]:
-    """Free pixels, per cell: see the module."""
-    pictures = load_pictures(HELD_OUT, cache)
+    """Free pixels, per cell: see the module.
+
+    Args:
+        judges: the first is asked afterwards; all lead, where ``config`` names others.
+        second: the second opinion.
+        cells: pairs by task and dimension.
+        config: how the reward asks.
+        steps: of Adam.
+        seed: of what the reward draws.
+    """
+    reward = Reward(judges if config.judges else judges[:1], config, seed)
     rows: dict[str, Row] = {}
-    for task, dimension in CELLS:
-        if dimension == ALIGNMENT:
-            continue
-        pairs = held_out_pairs(pictures, task, dimension, count, seed)
+    for (task, dimension), pairs in cells.items():
+        count = len(pairs)
         clean, damaged = (
             torch.from_numpy(np.stack(side)).permute(0, 3, 1, 2).float() / 255
             for side in zip(
@@ -96,22 +127,28 @@ def fool_pixels(
                 strict=True,
             )
         )
-        queries = questions(task, dimension, [None] * count)
+        queries, every = questions(task, dimension, [None] * count), list(range(count))
+        asked = Questions(load_tasks().get(task), queries, every, {dimension: every})
         change = torch.zeros_like(damaged, requires_grad=True)
         optimizer = torch.optim.Adam([change], lr=2 / 255)
-        for _ in range(steps):
-            loss = -judge.logits((damaged + change).clamp(0, 1), damaged, queries).sum()
+        for step in range(steps):
+            shown = (damaged + change).clamp(0, 1)
+            loss = -reward.logits(shown, damaged, asked, step, range(count))[dimension].sum()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        fooled = (damaged + change.detach()).clamp(0, 1)
-        before = symmetric(judge, damaged, damaged, queries)
-        words = [0] * count
+        fooled, words = (damaged + change.detach()).clamp(0, 1), [0] * count
+        ours = float(symmetric(judges[0], fooled, damaged, queries).mean())
+        theirs = float(second_opinion(second, fooled, damaged, dimension, words).mean())
         rows[f"{task}/{dimension}"] = {
-            "judge_before": float(before.mean()),
-            "judge_after": float(symmetric(judge, fooled, damaged, queries).mean()),
-            "second_after": float(second_opinion(second, fooled, damaged, dimension, words).mean()),
+            "judge_after": ours,
+            "second_after": theirs,
+            "parted": ours - theirs,
             "psnr_change": float((psnr(fooled, clean) - psnr(damaged, clean)).mean()),
+            "judge_on_clean": float(symmetric(judges[0], clean, damaged, queries).mean()),
+            "second_on_clean": float(
+                second_opinion(second, clean, damaged, dimension, words).mean()
+            ),
         }
     return rows
 
@@ -167,9 +204,11 @@ def fool_policy(
             symmetric(judge, end, start, questions(task, d, [None] * count)) for d in dimensions
         ]
         theirs = [second_opinion(second, end, start, d, words) for d in dimensions]
+        after = float(torch.stack(ours).mean()), float(torch.stack(theirs).mean())
         rows[task] = {
-            "judge_after": float(torch.stack(ours).mean()),
-            "second_after": float(torch.stack(theirs).mean()),
+            "judge_after": after[0],
+            "second_after": after[1],
+            "parted": after[0] - after[1],
             "psnr_change": float((psnr(end, truth) - psnr(start, truth)).mean()),
         }
     return rows
@@ -188,6 +227,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--judge", action="append", help="default: pocket; several may be given")
+    parser.add_argument("--also", help="a further judge, for the mean of two")
     parser.add_argument("--pairs", type=int, default=24)
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
@@ -195,14 +235,27 @@ def main() -> None:
     arguments = parser.parse_args()
     keep_freed_memory()
     second = load_second_judge(embedded.SECOND_JUDGE)
+    pictures = load_pictures(HELD_OUT, arguments.cache)
+    cells = {
+        cell: held_out_pairs(pictures, *cell, arguments.pairs, arguments.seed)
+        for cell in CELLS
+        if cell[1] != ALIGNMENT
+    }
     report = {}
     for name in arguments.judge or ["pocket"]:
-        judge = load_judge(embedded.resolve("judges", name), device="cpu", offline=True)
-        settings = (arguments.pairs, arguments.steps, arguments.seed)
-        pixels = fool_pixels(judge, second, arguments.cache, *settings)
-        report[name] = {"pixels": {**pixels, "mean": mean_of(pixels)}}
+        judges = [
+            load_judge(embedded.resolve("judges", one), device="cpu", offline=True)
+            for one in ([name] if arguments.also is None else [name, arguments.also])
+        ]
+        settings = (arguments.steps, arguments.seed)
+        report[name] = {
+            "pixels": {
+                way: mean_of(fool_pixels(judges, second, cells, config, *settings))
+                for way, config in ways_to_ask(arguments.also).items()
+            }
+        }
         if not arguments.skip_policy:
-            report[name]["policy"] = fool_policy(judge, second, *settings)
+            report[name]["policy"] = fool_policy(judges[0], second, arguments.pairs, *settings)
     json.dump(report, sys.stdout, indent=1)
     print()
 
