@@ -169,6 +169,34 @@ def test_a_third_partys_task_trains_on_data_made_for_others(ask, tmp_path, cli, 
     assert "polish: the data has no mask for it; it draws its own on every picture" in result.stderr
 
 
+def test_a_dry_run_tells_what_a_run_would_be_and_keeps_nothing(ask, tmp_path, cli, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.set_num_threads(1)
+    result = cli("train", *ask, "--steps", 500, "--lambda", "0.5", "--dry-run")
+    assert result.code == 0, result.stderr
+    assert "steps: 500" in result.stdout.splitlines()
+    assert "lam: 0.5" in result.stdout.splitlines()
+    assert "measured: the second step" in result.stdout
+
+    result = cli("train", *ask, "--steps", 500, "--stop-on-hacking", "--dry-run", "--json")
+    found = json.loads(result.stdout)
+    assert found["config"]["monitor"]["stop"] is True
+    assert 0 < found["trainable_parameters"] < found["parameters"]
+    assert found["seconds"] == pytest.approx(500 * found["seconds_per_step"])
+    assert found["seconds_per_step"] > 0
+    assert found["memory"]["of"] == "process" and found["memory"]["bytes"] > 10**8
+    # Nine of twelve pictures train, and fill takes those of them that have words.
+    assert found["samples"]["removal"] == {"train": 9, "held_out": 3}
+    assert found["samples"]["fill"]["train"] < 9
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_dry_run_is_of_a_new_run(cli, tmp_path):
+    result = cli("train", "--resume", tmp_path, "--dry-run")
+    assert result.code == 2
+    assert "--dry-run: tells of a new run" in result.stderr
+
+
 @pytest.fixture
 def draw_row():
     def draw(folder: Path, number: int) -> str:

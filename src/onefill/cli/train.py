@@ -9,6 +9,7 @@ import typer
 
 from onefill.cli import console
 from onefill.cli.options import JsonFlag, Offline
+from onefill.errors import BadInput
 from onefill.rl import defaults
 
 if TYPE_CHECKING:
@@ -148,6 +149,19 @@ def train(
         int | None,
         _option(default=defaults.CHECKPOINT_EVERY, min=1, help="Steps between checkpoints."),
     ] = None,
+    stop_on_hacking: Annotated[
+        bool,
+        typer.Option(
+            "--stop-on-hacking", help="Save and stop when the policy seems to fool its judge."
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Only tell settings, cost of a step, and images per task; keep nothing.",
+        ),
+    ] = False,
     device: Annotated[
         str | None,
         _option(
@@ -180,11 +194,17 @@ def train(
         tau=tau,
         evaluation={"scenes": eval_scenes, "every": eval_every},
         checkpoints={"every": save_every},
+        monitor={"stop": stop_on_hacking or None},
         device=device,
     )
+    if dry_run and resume is not None:
+        raise BadInput(f"--dry-run: tells of a new run; leave it out, or --resume {resume}")
     forced = frozenset(force_resume or ())
     folder, settings = _open_folder(out, config, resume, flags, forced)
     ingredients = _find_ingredients(settings, registry, offline)
+    if dry_run:
+        _forecast(settings, ingredients, json_output=json_output)
+        return
     summary = _train(settings, ingredients, folder, resume=resume is not None, forced=forced)
     if json_output:
         console.print_json(summary)
@@ -213,7 +233,6 @@ def _open_folder(
 ) -> tuple[RunFolder, RunConfig]:
     from datetime import datetime
 
-    from onefill.errors import BadInput
     from onefill.rl.config_file import build_config
     from onefill.rl.run_folder import default_name, new_run_folder, open_run_folder
 
@@ -258,6 +277,24 @@ def _find_ingredients(settings: RunConfig, registry: TaskRegistry, offline: bool
     from onefill.rl.training import Ingredients
 
     return Ingredients(model, judge, tasks, samples, held_out, more_judges, offline)
+
+
+def _forecast(settings: RunConfig, ingredients: Ingredients, *, json_output: bool) -> None:
+    from onefill.allocator import keep_freed_memory
+    from onefill.cli.train_forecast import forecast_tables
+    from onefill.rl.config_file import dump_config
+    from onefill.rl.dry_run import forecast
+
+    console.say("loading the models, and taking two steps")
+    keep_freed_memory()
+    found = forecast(settings, ingredients)
+    if json_output:
+        console.print_json(found)
+        return
+    out = console.stdout()
+    out.print(dump_config(settings), markup=False, highlight=False, soft_wrap=True)
+    for table in forecast_tables(found):
+        out.print(table)
 
 
 def _train(
