@@ -128,6 +128,7 @@ def _score_judge(folder: str, cache: Path, pairs: int, seed: int, *, json_output
     for cell, entry in table.items():
         console.stdout().print(
             f"{cell}: {entry['accuracy']:.1%} of {entry['n']:.0f} pairs, both orders together "
-            f"{entry['both_orders']:.1%}",
+            f"{entry['both_orders']:.1%}, order gap {entry['order_gap']:.3f}, calibration error "
+            f"{entry['ece']:.3f}",
             highlight=False,
         )

@@ -27,7 +27,7 @@ from onefill.pocket.pairs_accuracy import (
 from onefill.pocket.pictures import Pictures, load_pictures
 from onefill.pocket.sources import HELD_OUT, source_list
 
-MEASURED = 300
+MEASURED = 1000
 """Held-out pairs of each task and dimension that are reported, and as many for calibration."""
 
 
@@ -64,9 +64,9 @@ def save_measured(
     for task, dimension in CELLS:
         reported = held_out_pairs(pictures, task, dimension, count, seed)
         fitted = held_out_pairs(pictures, task, dimension, count, seed + 1)
-        entry = accuracy_of(*ask_pairs(judge, reported), winners(reported))
-        entry["temperature"] = fit_temperature(*ask_pairs(judge, fitted), winners(fitted))
-        card["dimensions"][f"{task}/{dimension}"] = entry
+        heat = fit_temperature(*ask_pairs(judge, fitted), winners(fitted))
+        entry = accuracy_of(*ask_pairs(judge, reported), winners(reported), heat)
+        card["dimensions"][f"{task}/{dimension}"] = {**entry, "temperature": heat}
         log(f"judge {task}/{dimension}: {entry}")
     save_judge(folder, model, tokenizer, processor, card, dtype=torch.float16)
     store_canaries(folder, pictures, seed)

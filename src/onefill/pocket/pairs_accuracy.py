@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from onefill.judge.calibration import expected_calibration_error, reliability
 from onefill.judge.loading import load_judge
 from onefill.judge.model import ImageFeatures, Judge
 from onefill.judge.query import build_query
@@ -34,8 +35,7 @@ def judge_accuracy(
         seed: of the pairs.
 
     Returns:
-        "task/dimension" to ``accuracy`` (share of right answers, both orders counted alone),
-        ``both_orders`` (of the two orders' common verdict) and ``n``.
+        "task/dimension" to what ``accuracy_of`` returns.
 
     Raises:
         BadInput: no judge can be loaded from the folder.
@@ -44,9 +44,13 @@ def judge_accuracy(
     judge = load_judge(str(folder), device="cpu", dtype="float32", offline=True)
     pictures = load_pictures(HELD_OUT, cache)
     return {
-        f"{task}/{dimension}": accuracy_of(*ask_pairs(judge, pairs), winners(pairs))
+        cell: accuracy_of(
+            *ask_pairs(judge, pairs), winners(pairs), judge.calibration.get(cell, 1.0)
+        )
         for task, dimension in CELLS
-        for pairs in (held_out_pairs(pictures, task, dimension, n, seed),)
+        for cell, pairs in (
+            (f"{task}/{dimension}", held_out_pairs(pictures, task, dimension, n, seed)),
+        )
     }
 
 
@@ -85,13 +89,25 @@ def _look(judge: Judge, pictures: list[np.ndarray]) -> ImageFeatures:
     return judge.encode_images(levels / 255)
 
 
-def accuracy_of(forward: Tensor, backward: Tensor, first_better: Tensor) -> dict[str, float]:
-    """Share of right answers from the logits of both orders and the truth, (n,) each."""
+def accuracy_of(
+    forward: Tensor, backward: Tensor, first_better: Tensor, temperature: float
+) -> dict[str, float]:
+    """Share of right answers from the logits of both orders and the truth, (n,) each.
+
+    Returns:
+        ``accuracy`` (either order alone), ``both_orders`` (their common verdict), ``order_gap``
+        (mean distance of the two orders' probabilities), ``ece`` (expected calibration error of
+        the verdicts' probabilities) and ``n``.
+    """
     right = first_better > 0.5
     alone = ((forward > 0) == right).float().mean() + ((backward < 0) == right).float().mean()
-    common = ((swap_symmetric(forward, backward) > 0) == right).float().mean()
+    common = swap_symmetric(forward, backward)
+    gaps = torch.sigmoid(forward / temperature) - torch.sigmoid(-backward / temperature)
+    sure = torch.sigmoid(common / temperature).tolist()
     return {
         "accuracy": round(float(alone) / 2, 4),
-        "both_orders": round(float(common), 4),
+        "both_orders": round(float(((common > 0) == right).float().mean()), 4),
+        "order_gap": round(float(gaps.abs().mean()), 4),
+        "ece": round(expected_calibration_error(reliability(sure, right.tolist())), 4),
         "n": len(right),
     }
