@@ -81,7 +81,8 @@ def take_step(run: Training) -> StepReport:
         # A condition c and two noises for each sample.
         part = batch.select(places)
         guard = Guard(run.step, part.names)
-        conditions = run.recall.conditions(part)
+        with timer.phase("conditions"):
+            conditions = run.recall.conditions(part)
         guard.check("conditions", conditions.masked_latents)
         noise_ref, noise = (
             policy.noise(conditions, noise_generators(config.seed, purpose, run.step, places))

@@ -11,9 +11,10 @@ from typing import Any, Protocol
 
 import torch
 
-PHASES = ("reference", "rollout", "gradient step", "judge", "backward", "other")
-"""Of a step: the reference's denoising, the policy's without gradient, its one call with gradient
-(decoding included), the judge's answers, backpropagation and update, and all that remains."""
+PHASES = ("conditions", "reference", "rollout", "gradient step", "judge", "backward", "other")
+"""Of a step: encoding pictures and prompts, the reference's denoising, the policy's without gradient,
+its one call with gradient (decoding included), the judge's answers, backpropagation and update, and
+all that remains."""
 
 
 class PhaseTimer:
