@@ -305,27 +305,51 @@ def _train(
     resume: bool,
     forced: frozenset[str],
 ) -> dict[str, Any]:
+    from contextlib import ExitStack
+
     from onefill.allocator import keep_freed_memory
     from onefill.interrupt import Interrupted, listen_for_stop
     from onefill.rl.display import open_display
     from onefill.rl.loop import train
+    from onefill.rl.run_status import lock_run, record_state
+    from onefill.rl.trackers import check_trackers, open_trackers
     from onefill.rl.training import open_training
 
+    check_trackers(settings)
     console.say("loading the models")
     keep_freed_memory()
-    run = open_training(
-        settings, ingredients, folder, resume=resume, forced=forced, warn=console.warn
-    )
-    talk = console.stderr()
-    try:
-        with listen_for_stop() as stop, open_display(talk, settings.steps, run.step) as display:
-            return train(run, display, stop)
-    except Interrupted as error:
-        console.say(
-            f"interrupted after step {run.step}, and saved; go on with: "
-            f"onefill train --resume {folder.path}"
+    with ExitStack() as stack:
+        if resume:
+            stack.enter_context(lock_run(folder))
+        run = open_training(
+            settings, ingredients, folder, resume=resume, forced=forced, warn=console.warn
         )
-        raise typer.Exit(error.exit_code) from error
+        if not resume:
+            stack.enter_context(lock_run(folder))
+        stack.callback(_report, folder)
+        stop = stack.enter_context(listen_for_stop())
+        try:
+            with (
+                record_state(folder, str(run.policy.device)),
+                open_trackers(settings, folder, run.step) as run.metrics.followers,
+                open_display(console.stderr(), settings.steps, run.step) as display,
+            ):
+                return train(run, display, stop)
+        except Interrupted as error:
+            console.say(
+                f"interrupted after step {run.step}, and saved; go on with: "
+                f"onefill train --resume {folder.path}"
+            )
+            raise typer.Exit(error.exit_code) from error
+
+
+def _report(folder: RunFolder) -> None:
+    from onefill.rl.report import write_report
+
+    try:
+        write_report(folder)
+    except OSError as error:  # the run itself has its own words for a full disk
+        console.warn(f"{folder.report}: cannot be written ({error})")
 
 
 def _win_rate_table(summary: dict[str, Any]) -> Table:

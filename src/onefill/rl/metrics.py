@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
-
 PHASES = ("conditions", "reference", "rollout", "gradient step", "judge", "backward", "other")
-"""Of a step: encoding pictures and prompts, the reference's denoising, the policy's without gradient,
-its one call with gradient (decoding included), the judge's answers, backpropagation and update, and
-all that remains."""
+"""Of a step: encoding pictures and prompts, the reference's denoising, the policy's without
+gradient, its one call with gradient (decoding included), the judge's answers, backpropagation and
+update, and all that remains."""
 
 
 class PhaseTimer:
@@ -27,6 +25,8 @@ class PhaseTimer:
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Count the time inside towards ``name``."""
+        import torch  # here, as to look at the metrics of a run takes no torch
+
         begin = time.perf_counter()
         try:
             yield
@@ -51,6 +51,10 @@ class Follower(Protocol):
         """A line was written."""
         ...
 
+    def picture(self, step: int, path: Path) -> None:
+        """A sample sheet was drawn."""
+        ...
+
 
 class MetricsLog:
     """``metrics.jsonl``: one JSON object per line, each with ``kind`` and ``step``.
@@ -64,7 +68,7 @@ class MetricsLog:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.followers: list[Follower] = []
+        self.followers: Sequence[Follower] = ()
 
     def drop_after(self, step: int) -> None:
         """Drop the lines of later steps, written by a process that ended before it saved them."""
@@ -83,12 +87,12 @@ class MetricsLog:
         for follower in self.followers:
             follower.log(kind, step, values)
 
-    def read(self, kind: str) -> list[dict[str, Any]]:
-        """Every line of one kind, first to last."""
+    def read(self, kind: str | None = None) -> list[dict[str, Any]]:
+        """Every line, or every one of a kind, first to last."""
         if not self._path.exists():
             return []
         rows = (json.loads(line) for line in _whole_lines(self._path))
-        return [row for row in rows if row["kind"] == kind]
+        return [row for row in rows if kind in (None, row["kind"])]
 
 
 def best_step(log: MetricsLog) -> int | None:

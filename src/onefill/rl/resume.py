@@ -11,8 +11,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from onefill import __version__
 from onefill.errors import BadInput
 
@@ -29,7 +27,7 @@ def current_versions(device: str) -> dict[str, str]:
     return {
         "onefill": __version__,
         **{name: version(name) for name in _LIBRARIES},
-        "device": torch.device(device).type,
+        "device": device.partition(":")[0],
     }
 
 

@@ -14,7 +14,10 @@ from onefill.rl.config import RunConfig
 from onefill.rl.config_file import build_config, differences, dump_config
 from onefill.rl.resume import refuse_changes
 
-_MAY_CHANGE = ("steps", "evaluation.every", "samples.every", "checkpoints.", "trackers.")
+_MAY_CHANGE = (
+    *("steps", "evaluation.every", "samples.every"),
+    *("checkpoints.", "trackers.", "monitor.", "cache."),
+)
 """Settings (or sections) that do not reach into the updates: a resumed run may change them."""
 
 
@@ -32,6 +35,8 @@ class RunFolder:
         self.samples = path / "samples"
         self.checkpoints = path / "checkpoints"
         self.summary = path / "summary.json"
+        self.status = path / "status.json"
+        self.report = path / "report.html"
 
     def create(self, config: RunConfig) -> None:
         """Make the folder and write the configuration."""
@@ -42,6 +47,14 @@ class RunFolder:
     def write_config(self, config: RunConfig) -> None:
         """Write ``config.yaml``, whole or not at all."""
         _replace(self.config_file, dump_config(config))
+
+    def write_status(self, status: Mapping[str, Any]) -> None:
+        """Write ``status.json``, whole or not at all."""
+        _replace(self.status, json.dumps(status, indent=2, ensure_ascii=False) + "\n")
+
+    def write_report(self, page: str) -> None:
+        """Write ``report.html``, whole or not at all."""
+        _replace(self.report, page)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write ``summary.json``, whole or not at all."""

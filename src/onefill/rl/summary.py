@@ -74,4 +74,7 @@ def write_sheet(run: Training) -> None:
                     trained=picture,
                 )
             )
-    draw_sheet(f"step {run.step}", rows).save(run.folder.samples / f"step-{run.step:06d}.png")
+    path = run.folder.samples / f"step-{run.step:06d}.png"
+    draw_sheet(f"step {run.step}", rows).save(path)
+    for follower in run.metrics.followers:
+        follower.picture(run.step, path)

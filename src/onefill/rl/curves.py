@@ -1,0 +1,88 @@
+"""The curves of a run, read from ``metrics.jsonl``: rewards, win rates, and how it kept its health.
+
+This module is light: neither torch nor the models are needed to look at a run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+SMOOTHING = 0.1
+"""Share of the way to the newest value that a smoothed curve goes at each of its points."""
+
+_NO_HEALTH = ("kind", "step", "task", "gradient_step", "sigma")
+
+
+@dataclass
+class Curve:
+    """Values over steps, in order."""
+
+    steps: list[int] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+
+    def add(self, step: int, value: float) -> None:
+        """One more point."""
+        self.steps.append(step)
+        self.values.append(value)
+
+    def smoothed(self, share: float = SMOOTHING) -> list[float]:
+        """An exponential moving average, of the first values a plain mean."""
+        smooth: list[float] = []
+        for number, value in enumerate(self.values, start=1):
+            last = smooth[-1] if smooth else value
+            smooth.append(last + max(share, 1 / number) * (value - last))
+        return smooth
+
+    @property
+    def change(self) -> tuple[float, float]:
+        """The mean of its first and of its last fifth."""
+        count = max(1, len(self.values) // 5)
+        return sum(self.values[:count]) / count, sum(self.values[-count:]) / count
+
+
+Curves = dict[str, dict[str, Curve]]
+"""By task, then dimension."""
+
+
+def reward_curves(rows: Iterable[Mapping[str, Any]]) -> Curves:
+    """Mean P(yes) of each dimension at the steps its task was drawn."""
+    curves: Curves = {}
+    for row in rows:
+        if row["kind"] == "step":
+            for dimension, value in row["reward"].items():
+                of_task = curves.setdefault(row["task"], {})
+                of_task.setdefault(dimension, Curve()).add(row["step"], value)
+    return curves
+
+
+def win_rate_curves(rows: Iterable[Mapping[str, Any]]) -> Curves:
+    """The held-out win rate against the start model, before, during and after."""
+    curves: Curves = {}
+    for row in rows:
+        for task, dimensions in row.get("win_rate", {}).items():
+            for dimension, rate in dimensions.items():
+                of_task = curves.setdefault(task, {})
+                of_task.setdefault(dimension, Curve()).add(row["step"], rate)
+    return curves
+
+
+def health_curves(rows: Iterable[Mapping[str, Any]]) -> dict[str, Curve]:
+    """Every other number of the steps by name; of one per dimension the mean."""
+    curves: dict[str, Curve] = {}
+    for row in rows:
+        if row["kind"] != "step":
+            continue
+        for name, value in row.items():
+            if name in _NO_HEALTH or name == "reward" or value is None:
+                continue
+            if name == "seconds":
+                value = sum(value.values())
+            elif isinstance(value, Mapping):
+                if not value or not all(isinstance(v, int | float) for v in value.values()):
+                    continue
+                value = sum(value.values()) / len(value)
+            if isinstance(value, int | float):
+                curves.setdefault(name, Curve()).add(row["step"], float(value))
+    return curves
