@@ -169,7 +169,8 @@ def _phases(rows: Sequence[Mapping[str, Any]]) -> str:
     seconds = [row["seconds"] for row in rows if row["kind"] == "step"]
     if not seconds:
         return ""
-    means = {phase: sum(found.get(phase, 0.0) for found in seconds) / len(seconds) for phase in PHASES}
+    count = len(seconds)
+    means = {name: sum(found.get(name, 0.0) for found in seconds) / count for name in PHASES}
     whole = sum(means.values()) or 1.0
     lines = [(phase, f"{mean:.3f}", f"{mean / whole:.0%}") for phase, mean in means.items()]
     return "<h2>Time of a step</h2>" + _table(("phase", "seconds", "share"), lines)
