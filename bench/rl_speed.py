@@ -6,8 +6,8 @@ The obvious way takes one sample at a time: the stock pipeline paints the refere
 interrupted half-way for the policy's; conditions are encoded at every call; true guidance calls the
 transformer twice; the judge is asked through the official processor, one dimension at a time, and
 computes the logits of its whole vocabulary at every position. Ours is
-``onefill.rl.loop.take_step``. Both start from the same weights and draw the same samples and noises, step after step. Prints one
-JSON document; exit code 1 if a loss differs by more than 1e-3.
+``onefill.rl.loop.take_step``. Both start from the same weights and draw the same samples and
+noises, step after step. Prints one JSON document; exit code 1 if a loss differs by more than 1e-3.
 """
 
 from __future__ import annotations

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from onefill.errors import OnefillError
-from onefill.rl.loop import take_step, watch
+from onefill.rl.loop import take_step
 from onefill.rl.monitor import Figures, outside_drift, seam_error
+from onefill.rl.watch import watch
 
 from .conftest import shake, weights_of
 

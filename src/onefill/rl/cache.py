@@ -10,7 +10,9 @@ or off.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -43,7 +45,7 @@ class DiskCache:
         self._limit = limit
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._size = sum(path.stat().st_size for path in self._entries())
+            self._size = sum(size for _, size, _ in self._entries())
         except OSError as error:
             raise _failure(folder, error) from error
 
@@ -66,7 +68,7 @@ class DiskCache:
         """
         data = save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()})
         path = self._folder / f"{key}{_ENDING}"
-        aside = path.with_suffix(_PARTIAL)
+        aside = path.with_name(f"{key}.{os.getpid()}{_PARTIAL}")
         try:
             aside.write_bytes(hashlib.sha256(data).digest() + data)
             aside.replace(path)
@@ -77,17 +79,23 @@ class DiskCache:
             raise _failure(self._folder, error) from error
 
     def _make_room(self) -> None:
-        entries = sorted((path.stat().st_mtime_ns, path) for path in self._entries())
-        sizes = {path: path.stat().st_size for _, path in entries}
-        self._size = sum(sizes.values())
-        for _, path in entries:
+        entries = self._entries()
+        self._size = sum(size for _, size, _ in entries)
+        for _, size, path in entries:
             if self._size <= self._limit:
                 break
             path.unlink(missing_ok=True)
-            self._size -= sizes[path]
+            self._size -= size
 
-    def _entries(self) -> list[Path]:
-        return [*self._folder.glob(f"*{_ENDING}"), *self._folder.glob(f"*{_PARTIAL}")]
+    def _entries(self) -> list[tuple[int, int, Path]]:
+        """Time of last use, size and path of every entry, longest unused first."""
+        found = []
+        for ending in (_ENDING, _PARTIAL):
+            for path in self._folder.glob(f"*{ending}"):
+                with suppress(FileNotFoundError):  # another run has just removed it
+                    status = path.stat()
+                    found.append((status.st_mtime_ns, status.st_size, path))
+        return sorted(found)
 
 
 class Recall:

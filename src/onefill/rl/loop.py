@@ -6,7 +6,6 @@ average of the policy (Algorithm 2).
 
 from __future__ import annotations
 
-from onefill.errors import OnefillError
 from onefill.interrupt import Interrupted, StopRequest
 from onefill.rl.display import Display, StepReport
 from onefill.rl.guards import Guard
@@ -18,6 +17,7 @@ from onefill.rl.rollout import gradient_images, partial_denoising, predicted_lat
 from onefill.rl.summary import Summary, log_win_rates, summarise, write_sheet
 from onefill.rl.tally import Tally
 from onefill.rl.training import Training
+from onefill.rl.watch import watch
 
 
 def train(run: Training, display: Display, stop: StopRequest) -> Summary:
@@ -111,7 +111,7 @@ def take_step(run: Training) -> StepReport:
         # Not in the paper: what leaving the reference costs, nothing by default.
         share = len(part) / len(batch)
         gone = distance(latents, by_reference, partial) if by_reference is not None else None
-        if gone is not None:
+        if gone is not None and config.penalty.weight > 0:
             loss = loss + share * penalty(gone, config.penalty)
         with timer.phase("backward"):
             run.optimizer.accumulate(loss, run.step)
@@ -130,23 +130,6 @@ def take_step(run: Training) -> StepReport:
     values |= {"learning_rate": rate, "gradient_step": t, "sigma": partial.sigma.item()}
     run.metrics.append("step", run.step, {**values, "seconds": timer.take()})
     return report
-
-
-def watch(run: Training, display: Display) -> None:
-    """Measure what the judge does not, and warn of what looks like hacking.
-
-    Raises:
-        OnefillError: it does, and the run is to stop then; it is saved.
-    """
-    with run.optimizer.settled():
-        figures, alarms = run.monitor.measure()
-    alarms += run.monitor.saturation(run.metrics.read("step"))
-    run.metrics.append("monitor", run.step, {"tasks": figures, "alarms": alarms})
-    for alarm in alarms:
-        display.note(f"warning: {alarm}")
-    if alarms and run.config.monitor.stop:
-        run.save()
-        raise OnefillError(f"step {run.step}, saved and stopped: {alarms[0]}")
 
 
 def _is_due(step: int, every: int) -> bool:
