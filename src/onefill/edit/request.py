@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from onefill.edit.canvas import Canvas
 from onefill.edit.decode import Photo, open_photo
 from onefill.edit.encode import check_output
@@ -17,7 +19,8 @@ from onefill.edit.passes import Pass, plan_extension, plan_regions
 from onefill.edit.region import ALPHA_PARTS, Region
 from onefill.errors import BadInput
 from onefill.images import check_target
-from onefill.tasks.registry import BUILT_IN, RegisteredTask
+from onefill.tasks.registry import BUILT_IN, RegisteredTask, TaskRegistry
+from onefill.tasks.types import Mask
 
 _EXTEND = "extend"
 _SEEDS = 2**63  # torch's generators take no larger one
@@ -121,6 +124,35 @@ class EditPlan:
     def prompt(self) -> str:
         """Text for the model; of regions with their own, one after another."""
         return "; ".join(dict.fromkeys(step.prompt for step in self.passes))
+
+    def whole_mask(self) -> Mask:
+        """All that any pass paints, on the canvas: (H, W)."""
+        mask = np.zeros((self.canvas.box.height, self.canvas.box.width), np.bool_)
+        for step in self.passes:
+            mask[step.bounds.slices] |= step.mask
+        return mask
+
+
+def choose_task(
+    registry: TaskRegistry, name: str | None, *, text: str | None, enlarges: bool
+) -> RegisteredTask:
+    """The task named, or the one that what else was typed speaks of.
+
+    Args:
+        registry: the tasks.
+        name: as typed, if it was.
+        text: words to be written into the picture.
+        enlarges: whether the canvas is to become larger.
+
+    Raises:
+        BadInput: there is no such task, or it is not the one that writes.
+    """
+    if text is not None and name not in (None, "text"):
+        raise BadInput(f"--text: is the task text; leave --task {name} out, or give --prompt")
+    if name is None:
+        name = "text" if text is not None else "extend" if enlarges else "fill"
+    registry.get(name)
+    return registry.tasks[name]
 
 
 def plan_edit(request: EditRequest) -> EditPlan:

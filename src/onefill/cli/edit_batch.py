@@ -1,0 +1,199 @@
+"""``onefill edit`` with a folder or a jobs file: many edits, one model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from onefill.cli import console
+from onefill.cli.edit_wishes import STOP, BatchOptions, PaintWishes, Remarks
+from onefill.cli.progress import open_bar
+from onefill.errors import BadInput, OnefillError
+
+if TYPE_CHECKING:
+    from onefill.cli.edit_finish import Finisher
+    from onefill.edit.jobs import Job
+    from onefill.edit.request import EditRequest
+    from onefill.policy.flux_fill import FluxFillPolicy
+    from onefill.tasks.registry import TaskRegistry
+
+
+def edit_many(
+    folder: Path | None,
+    usual: EditRequest,
+    registry: TaskRegistry,
+    finisher: Finisher,
+    load: Callable[[], FluxFillPolicy],
+    wishes: PaintWishes,
+    options: BatchOptions,
+    json_output: bool,
+) -> None:
+    """Do every edit of a folder or a jobs file, and print the paths.
+
+    Raises:
+        BadInput: the edits cannot be listed; nothing has been written then. Or one cannot be
+            carried out, with ``--on-error stop``.
+        OnefillError: an edit failed; with ``--on-error continue``, after all others were done.
+    """
+    jobs = _find_jobs(folder, usual, registry, options)
+    for job in jobs:
+        try:
+            finisher.check(job.request)
+        except BadInput as error:
+            raise BadInput(f"{job.name}: {error}") from error
+    left = _select_jobs(jobs, options)
+    if len(left) < len(jobs):
+        console.say(f"{len(jobs) - len(left)} of {len(jobs)} edits are there already")
+    written: list[dict[str, Any]] = []
+    failed: list[dict[str, str]] = []
+    if left:
+        policy = load()
+        finisher.load()
+        try:
+            _run(left, policy, wishes, finisher, options, written, failed, quiet=json_output)
+        except KeyboardInterrupt:
+            console.say("what is written is whole; the same line with --skip-existing goes on")
+            raise
+    if json_output:
+        console.print_json({"images": written, "skipped": len(jobs) - len(left), "failed": failed})
+    _report_failures(failed, len(left))
+
+
+def _find_jobs(
+    folder: Path | None, usual: EditRequest, registry: TaskRegistry, options: BatchOptions
+) -> list[Job]:
+    from onefill.edit.jobs import folder_jobs, read_jobs
+
+    if options.jobs is not None and folder is not None:
+        raise BadInput(f"image {folder}: every line of --jobs names its own; leave it out")
+    if usual.output is None:
+        what = (
+            f"--jobs {options.jobs}: many edits"
+            if options.jobs is not None
+            else f"image {folder}: is a folder"
+        )
+        raise BadInput(f"{what}; say where results go, as -o results/")
+    output = usual.output
+    if "{" not in output:
+        if Path(output).is_file():
+            raise BadInput(f"-o {output}: is a file; many edits go into a folder, as -o results/")
+        output = output.rstrip("/") + "/"
+    if options.jobs is not None:
+        return read_jobs(
+            options.jobs,
+            usual,
+            registry,
+            task=options.task,
+            folder=output,
+            allow_outside=options.allow_outside,
+        )
+    assert folder is not None, "the caller knows that one of the two is there"
+    return folder_jobs(folder, usual, output=output)
+
+
+def _select_jobs(jobs: Sequence[Job], options: BatchOptions) -> list[Job]:
+    """The jobs that are to be done.
+
+    Raises:
+        BadInput: results of an earlier run are there, and nobody said to skip them.
+    """
+    left = []
+    for job in jobs:
+        if not any(_is_there(path) for path in job.outputs) and not _is_done(job, options):
+            left.append(job)
+        elif not options.skip_existing:
+            path = next((path for path in job.outputs if _is_there(path)), job.outputs[0])
+            raise BadInput(
+                f"{job.name}: {path} is there already; give --skip-existing to go on where an "
+                "earlier run stopped, or another -o"
+            )
+        elif not _is_done(job, options):
+            left.append(job)
+    return left
+
+
+def _is_done(job: Job, options: BatchOptions) -> bool:
+    if options.ranked:
+        first = job.outputs[0]
+        return _is_there(first.with_name(f"{first.stem}-ranking.json"))
+    return all(_is_there(path) for path in job.outputs)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False  # a name that no file can have; writing it will say so
+
+
+def _run(
+    jobs: Sequence[Job],
+    policy: FluxFillPolicy,
+    wishes: PaintWishes,
+    finisher: Finisher,
+    options: BatchOptions,
+    written: list[dict[str, Any]],
+    failed: list[dict[str, str]],
+    *,
+    quiet: bool,
+) -> None:
+    """Do the jobs, and note what was written and what failed."""
+    from onefill.edit.batch import run_jobs
+
+    remarks = Remarks(wishes, policy)
+    outcomes = run_jobs(jobs, policy, wishes.sampling(), wishes.signature(), stage=finisher.stage)
+    with _progress(len(jobs)) as advance:
+        for outcome in outcomes:
+            job, error = outcome.job, outcome.error
+            if error is None and outcome.plan is not None:
+                try:
+                    entries = finisher.finish(job.request, outcome.plan, outcome.results)
+                except OnefillError as problem:
+                    error = problem
+                else:
+                    remarks.make(outcome.plan)
+                    written += [{"job": job.name, **entry} for entry in entries]
+                    if not quiet:
+                        for entry in entries:
+                            typer.echo(entry["path"])
+            if error is not None:
+                if options.on_error == STOP:
+                    raise type(error)(f"{job.name}: {error}") from error
+                failed.append({"job": job.name, "error": str(error)})
+            advance()
+
+
+def _report_failures(failed: Sequence[dict[str, str]], total: int) -> None:
+    if not failed:
+        return
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title="Failed", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    table.add_column("edit", overflow="fold")
+    table.add_column("why", overflow="fold")
+    for failure in failed:
+        table.add_row(escape(failure["job"]), escape(" ".join(failure["error"].split())))
+    console.stderr().print(table)
+    raise OnefillError(
+        f"{len(failed)} of {total} edits failed; mend them and give --skip-existing to do the rest"
+    )
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[], None]]:
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("editing"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with open_bar(*columns) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda: bar.advance(task)

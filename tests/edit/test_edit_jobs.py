@@ -1,0 +1,332 @@
+"""Many edits with one model: jobs files, folders, what happens to failures and to a second run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from edit_doubles import NoisePolicy
+from PIL import Image
+
+from onefill.edit.batch import run_jobs
+from onefill.edit.jobs import Job, folder_jobs, read_jobs
+from onefill.edit.painting import Sampling
+from onefill.edit.record import read_history
+from onefill.edit.request import EditRequest, plan_edit
+from onefill.errors import BadInput
+from onefill.tasks.registry import load_tasks
+
+Cli = Callable[..., Any]
+REGISTRY = load_tasks()
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with two photographs and their masks; the current folder is another one."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        pixels = rng.integers(0, 256, (48, 64, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{name}.png")
+        mask = np.zeros((48, 64), bool)
+        mask[10:25, 12:30] = True
+        Image.fromarray(mask).save(folder / f"{name}-mask.png")
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    return folder
+
+
+def usual(**wants: Any) -> EditRequest:
+    return EditRequest(image=Path(), task=REGISTRY.tasks["fill"], **wants)
+
+
+def write(home: Path, *lines: Any) -> Path:
+    file = home / "jobs.jsonl"
+    texts = [line if isinstance(line, str) else json.dumps(line) for line in lines]
+    file.write_text("\n".join(texts), encoding="utf-8")
+    return file
+
+
+def read(home: Path, *lines: Any, outside: bool = False, **wants: Any) -> list[Job]:
+    task = wants.pop("task", None)
+    return read_jobs(
+        write(home, *lines),
+        usual(**wants),
+        REGISTRY,
+        task=task,
+        folder="out/",
+        allow_outside=outside,
+    )
+
+
+def test_a_line_says_what_differs_from_the_usual(home: Path) -> None:
+    lines = (
+        {"image": "a.png", "mask": "a-mask.png"},
+        "",
+        {"image": "b.png", "box": [1, 2, "50%", 4], "prompt": "tree", "seed": 9, "n": 2},
+        {"image": "a.png", "task": "removal", "polygon": [[0, 0], [9, 0], [9, 9]], "grow": 0},
+        {"image": "a.png", "text": "澳门", "mask": "a-mask.png", "out": "sign.jpg"},
+        {"image": "b.png", "to": "16:9", "anchor": "left"},
+        {
+            "image": "b.png",
+            "regions": [{"box": "1,1,5,5", "prompt": "cat"}, {"mask": "b-mask.png"}],
+            "seed": 4,
+        },
+    )
+    jobs = read(home, *lines, words="hat", seed=3)
+    assert [job.name.rsplit("/")[-1] for job in jobs] == [
+        f"jobs.jsonl line {number}" for number in (1, 3, 4, 5, 6, 7)
+    ]
+    assert [[str(path) for path in job.outputs] for job in jobs] == [
+        ["out/a-fill-3.png"],
+        ["out/b-fill-9.png", "out/b-fill-10.png"],
+        ["out/a-removal-3.png"],
+        ["out/sign.jpg"],
+        ["out/b-extend-3.png"],
+        ["out/b-fill-4.png"],
+    ]
+    plans = [plan_edit(job.request) for job in jobs]
+    assert [plan.task for plan in plans] == ["fill", "fill", "removal", "text", "extend", "fill"]
+    assert [plan.prompt for plan in plans] == ["hat", "tree", "remove", "澳门", "hat", "cat; hat"]
+    assert plans[1].passes[0].mask.sum() == 32 * 4
+    assert plans[4].canvas.box[2:] == (85, 48)
+    assert len(plans[5].passes) == 2
+
+
+def test_where_to_paint_may_be_said_for_all_lines(home: Path) -> None:
+    from onefill.edit.region import Region
+
+    first, second = read(
+        home,
+        {"image": "a.png"},
+        {"image": "b.png", "mask": "b-mask.png"},
+        regions=(Region(box="0,0,3,3"),),
+        words="hat",
+    )
+    assert plan_edit(first.request).passes[0].mask.sum() == 9
+    assert plan_edit(second.request).passes[0].mask.sum() == 15 * 18
+    (wide,) = read(home, {"image": "a.png"}, to="16:9")
+    assert plan_edit(wide.request).task == "extend"
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        ([], "holds no edit"),
+        (["{"], "line 1: no JSON"),
+        (["[1]"], "line 1: no JSON object"),
+        ([{"image": "a.png"}, {"mask": "a.png"}], 'line 2: "image"'),
+        ([{"image": "a.png", "imgae": "b.png"}], '"imgae" is no key; known are'),
+        ([{"image": "a.png", "seed": -1}], '"seed"'),
+        ([{"image": "a.png", "seed": "x"}], '"seed"'),
+        ([{"image": "a.png", "n": 10**9}], '"n"'),
+        ([{"image": "a.png", "task": "fil"}], "onefill tasks"),
+        ([{"image": "a.png", "text": "a", "prompt": "b"}], "leave one of them out"),
+        ([{"image": "a.png", "text": "a", "task": "fill"}], "--text"),
+        ([{"image": "../a.png"}], "--allow-outside"),
+        ([{"image": "/etc/passwd"}], "--allow-outside"),
+        ([{"image": "a.png", "mask": "../m.png"}], "--allow-outside"),
+        ([{"image": "a.png", "regions": [{"mask": "../m.png"}]}], "--allow-outside"),
+        ([{"image": "a.png", "out": "../a.png"}], "--allow-outside"),
+        ([{"image": "a.png", "out": "/tmp/a.png"}], "--allow-outside"),
+        ([{"image": "a.png", "out": "{stem.x}.png"}], "may stand in braces"),
+        ([{"image": "a.png", "regions": [{"prompt": "x"}]}], '"regions"'),
+        ([{"image": "a\0.png"}], "no path"),
+        ([{"image": "a.png"}, {"image": "sub/a.png"}], "line 2: writes out/a-fill-0.png"),
+    ],
+)
+def test_faults_name_their_line_before_anything_is_done(
+    home: Path, lines: list[Any], says: str
+) -> None:
+    with pytest.raises(BadInput) as refusal:
+        read(home, *lines)
+    assert says in str(refusal.value) and "\n" not in str(refusal.value)
+
+
+def test_a_link_out_of_the_folder_is_outside(home: Path, photo: Path) -> None:
+    (home / "link.jpg").symlink_to(photo)
+    with pytest.raises(BadInput, match="--allow-outside"):
+        read(home, {"image": "link.jpg"})
+    (job,) = read(home, {"image": "link.jpg", "out": "../x.png"}, outside=True)
+    assert job.request.image.samefile(photo)
+    assert job.outputs[0].resolve() == Path("x.png").resolve()
+
+
+def test_photographs_find_their_masks_by_name(home: Path) -> None:
+    jobs = folder_jobs(home, usual(words="hat"), output="out/")
+    assert [job.request.image.name for job in jobs] == ["a.png", "b.png"]
+    assert [job.request.mask and job.request.mask.name for job in jobs] == [
+        "a-mask.png",
+        "b-mask.png",
+    ]
+    masks = home.parent / "masks"
+    masks.mkdir()
+    for stem in ("a", "b", "a-mask", "b-mask"):
+        Image.new("L", (64, 48), 255).save(masks / f"{stem}.bmp")
+    jobs = folder_jobs(home, usual(words="hat", mask=masks), output="out/")
+    assert [job.request.mask and job.request.mask.name for job in jobs] == [
+        "a-mask.bmp",
+        "a.bmp",
+        "b-mask.bmp",
+        "b.bmp",
+    ]
+    (masks / "b.bmp").unlink()
+    with pytest.raises(BadInput, match=r"b\.png: has no mask in .*masks"):
+        folder_jobs(home, usual(words="hat", mask=masks), output="out/")
+    (home / "b-mask.png").unlink()
+    with pytest.raises(BadInput, match=r"b\.png: has no mask beside it"):
+        folder_jobs(home, usual(words="hat"), output="out/")
+    with pytest.raises(BadInput, match="no photograph"):
+        folder_jobs(masks.parent / "work", usual(words="hat"), output="out/")
+
+
+def test_jobs_of_one_size_are_painted_together_and_as_if_alone(
+    home: Path, noise_policy: NoisePolicy
+) -> None:
+    line = {"image": "a.png", "mask": "a-mask.png", "prompt": "hat"}
+    jobs = read(home, line, {**line, "seed": 7, "prompt": "tree"}, {**line, "image": "b.png"})
+    outcomes = list(run_jobs(jobs, noise_policy, Sampling()))  # type: ignore[arg-type]
+    assert [outcome.error for outcome in outcomes] == [None] * 3
+    assert [len(seen) for seen in noise_policy.seen] == [3]
+    together = [job.outputs[0].read_bytes() for job in jobs]
+    for job, before in zip(jobs, together, strict=True):
+        list(run_jobs([job], noise_policy, Sampling()))  # type: ignore[arg-type]
+        assert job.outputs[0].read_bytes() == before
+
+
+def test_one_bad_job_harms_no_other(home: Path) -> None:
+    class Short(NoisePolicy):
+        def encode(self, images: Any, masks: Any, prompts: Any, negative: Any = None) -> Any:
+            if "much too long" in prompts:
+                raise BadInput("--prompt: 99 tokens")
+            return super().encode(images, masks, prompts, negative)
+
+    line = {"image": "a.png", "mask": "a-mask.png", "prompt": "hat"}
+    jobs = read(
+        home,
+        line,
+        {**line, "seed": 1, "prompt": "much too long"},
+        {**line, "seed": 2, "image": "none.png"},
+        {**line, "seed": 3},
+    )
+    outcomes = list(run_jobs(jobs, Short(), Sampling()))  # type: ignore[arg-type]
+    assert [outcome.error is None for outcome in outcomes] == [True, False, False, True]
+    assert "99 tokens" in str(outcomes[1].error) and "no such file" in str(outcomes[2].error)
+    assert [path.name for path in sorted(Path("out").iterdir())] == [
+        "a-fill-0.png",
+        "a-fill-3.png",
+    ]
+
+
+def test_a_batch_from_end_to_end(cli: Cli, home: Path, tiny_model: Path) -> None:
+    jobs = write(
+        home,
+        {"image": "a.png", "mask": "a-mask.png", "prompt": "hat"},
+        {"image": "none.png", "mask": "a-mask.png", "prompt": "hat"},
+        {"image": "b.png", "mask": "b-mask.png", "task": "removal", "seed": 2},
+    )
+    line = ("edit", "--jobs", jobs, "-o", "out/", "--model", tiny_model, "--steps", 1)
+    stopped = cli(*line)
+    assert (stopped.code, stopped.stdout) == (2, "out/a-fill-0.png\n")
+    assert stopped.stderr.splitlines()[-1].startswith(f"error: {jobs} line 2: image ")
+    again = cli(*line)
+    assert again.code == 2 and "--skip-existing" in again.stderr
+    first = Path("out/a-fill-0.png").stat().st_mtime_ns
+    rest = cli(*line, "--skip-existing", "--on-error", "continue", "--json")
+    assert rest.code == 1
+    document = json.loads(rest.stdout)
+    assert [image["path"] for image in document["images"]] == ["out/b-removal-2.png"]
+    assert document["skipped"] == 1
+    (failure,) = document["failed"]
+    assert failure["job"] == f"{jobs} line 2" and "no such file" in failure["error"]
+    assert rest.stderr.splitlines()[-1].startswith("error: 1 of 2 edits failed")
+    assert "Failed" in rest.stderr and "line 2" in rest.stderr
+    assert Path("out/a-fill-0.png").stat().st_mtime_ns == first
+    assert sorted(path.name for path in Path("out").iterdir()) == [
+        "a-fill-0.png",
+        "b-removal-2.png",
+    ]
+    assert read_history(Path("out/b-removal-2.png"))[0]["seed"] == 2
+
+
+def test_a_folder_from_end_to_end(cli: Cli, home: Path, tiny_model: Path) -> None:
+    line = ("edit", home, "--task", "removal", "-o", "out/", "--model", tiny_model, "--steps", 1)
+    result = cli(*line)
+    assert (result.code, result.stdout) == (0, "out/a-removal-0.png\nout/b-removal-0.png\n")
+    nothing = cli(*line, "--skip-existing")
+    assert (nothing.code, nothing.stdout) == (0, "")
+    assert nothing.stderr == "2 of 2 edits are there already\n"
+
+
+def test_ranked_jobs_are_done_once_their_ranking_is_there(
+    cli: Cli, home: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    from onefill.pocket.judge_architecture import write_random_judge
+
+    write_random_judge(tmp_path / "judge", seed=7)
+    line = (
+        *("edit", home, "--task", "removal", "-o", "out/", "--model", tiny_model, "--steps", 1),
+        *("-n", 2, "--rank", "--keep", 1, "--judge", tmp_path / "judge"),
+    )
+    first = cli(*line)
+    assert first.code == 0, first.stderr
+    assert len(first.stdout.splitlines()) == 2
+    left = sorted(path.name for path in Path("out").iterdir())
+    assert len(left) == 4 and not any(name.startswith(".") for name in left)
+    again = cli(*line, "--skip-existing")
+    assert (again.code, again.stdout) == (0, "")
+
+
+BAD_LINES = {
+    "no place for results": (["--jobs", "{jobs}"], "-o results/"),
+    "a folder and no place": (["{home}"], "-o results/"),
+    "a file as place": (["--jobs", "{jobs}", "-o", "{home}/a.png"], "is a file"),
+    "both": (["{home}/a.png", "--jobs", "{jobs}", "-o", "out/"], "leave it out"),
+    "no such file": (["--jobs", "{home}/none.jsonl", "-o", "out/"], "--jobs"),
+    "a picture as jobs": (["--jobs", "{home}/a.png", "-o", "out/"], "jsonl"),
+    "what on error": (["--jobs", "{jobs}", "-o", "out/", "--on-error", "sing"], "continue"),
+    "neither": (["--prompt", "hat"], "name the photograph"),
+    "skip for one": (["{home}/a.png", "--skip-existing"], "--jobs FILE"),
+    "rank of one": (["--jobs", "{jobs}", "-o", "out/", "--rank"], "line 1: --rank"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_LINES)
+def test_bad_input_is_one_line_and_no_file(
+    cli: Cli, home: Path, tiny_model: Path, case: str
+) -> None:
+    jobs = write(home, {"image": "a.png", "mask": "a-mask.png", "prompt": "hat"})
+    words, says = BAD_LINES[case]
+    line = [word.format(home=home, jobs=jobs) for word in words]
+    result = cli("edit", *line, "--model", tiny_model)
+    assert (result.code, result.stdout, result.stderr.count("\n")) == (2, "", 1), result.stderr
+    assert says in result.stderr
+    assert list(Path().iterdir()) == []
+
+
+def test_ctrl_c_leaves_whole_files_and_says_how_to_go_on(
+    cli: Cli, home: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import onefill.edit.batch as batch
+
+    written = []
+
+    def write_one(*arguments: Any) -> Any:
+        if written:
+            raise KeyboardInterrupt
+        written.append(arguments)
+        return original(*arguments)
+
+    original = batch.write_result
+    monkeypatch.setattr(batch, "write_result", write_one)
+    line = ("edit", home, "--task", "removal", "-o", "out/", "--model", tiny_model, "--steps", 1)
+    result = cli(*line)
+    assert result.code == 130
+    assert "--skip-existing" in result.stderr and result.stderr.endswith("interrupted\n")
+    assert [path.name for path in Path("out").iterdir()] == ["a-removal-0.png"]
