@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from onefill.cli import model_options
 from onefill.cli.model_options import choose_model, load_model
 from onefill.errors import BadInput
+from onefill.pocket.policy_architecture import write_random_policy
 from onefill.policy.choice import Memory, ModelChoice
 from onefill.policy.published import FLUX_FILL, ONEREWARD
 
@@ -117,3 +119,34 @@ def test_where_nothing_can_be_kept_a_licence_is_said_each_time(
     for _ in range(2):
         model_options._say_licence(ModelChoice(model=FLUX_FILL))
         assert "Non-Commercial" in capsys.readouterr().err
+
+
+def test_edit_paints_with_the_model_that_was_chosen(
+    cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.effect_noise((60, 40), 50).convert("RGB").save("photo.png")
+    mask = Image.new("1", (60, 40))
+    mask.paste(1, (20, 10, 40, 30))
+    mask.save("mask.png")
+    models = [
+        str(write_random_policy(tmp_path / name, seed=seed)) for seed, name in enumerate("ab")
+    ]
+    options: dict[str, list[str]] = {
+        "plain": [],
+        "other": ["--transformer", models[1], "--transformer-subfolder", "transformer"],
+        "coarse": ["--dtype", "bfloat16"],
+    }
+    results = {}
+    for name, added in options.items():
+        line = ("edit", "photo.png", "--mask", "mask.png", "--prompt", "hat", "-o", f"{name}.png")
+        done = cli(*line, "--no-metadata", "--model", models[0], *added)
+        assert (done.code, done.stderr) == (0, "")
+        results[name] = Path(f"{name}.png").read_bytes()
+    assert len(set(results.values())) == 3
+    refused = cli(*line, "--model", "onereward", "--offline", "--transformer", models[1])
+    assert refused.code == 2 and "brings its own" in refused.stderr
+    missing = cli(*line, "--model", "onereward", "--offline")
+    assert missing.code == 2
+    assert missing.stderr.startswith(f"error: --model {FLUX_FILL}: not on this machine")
+    assert missing.stderr.count("\n") == 1

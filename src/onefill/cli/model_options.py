@@ -91,7 +91,8 @@ Vram = Annotated[
     typer.Option(
         "--vram",
         metavar="GIB",
-        help="Set the last three for FLUX.1-Fill on a card of 12, 16, 24, 48 or 80 GiB.",
+        help="Set --dtype, --offload and --quantize for FLUX.1-Fill on a card of 12, 16, 24, 48 or "
+        "80 GiB.",
         rich_help_panel=_PANEL,
     ),
 ]
