@@ -101,7 +101,7 @@ def test_a_batch_is_cut_into_parts_as_even_as_they_come():
     assert config.parts() == [range(2), range(2, 5), range(5, 8)]
     assert RunConfig(batch_size=8).parts() == [range(8)]
     with pytest.raises(BadInput, match=r"optimizer\.accumulation 9: a batch of 8"):
-        RunConfig(optimizer={"accumulation": 9}).parts()
+        RunConfig(optimizer={"accumulation": 9})
 
 
 def test_a_missing_file_is_told(tmp_path):

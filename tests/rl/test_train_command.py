@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -128,6 +129,9 @@ def test_sigterm_saves_and_tells_how_to_go_on(ask, tmp_path, cli):
         (["--config", "bad.yaml"], "bad.yaml, line 2: malformed YAML"),
         (["--config", "typo.yaml"], "typo.yaml, line 1: unknown setting 'stpes'; did you mean"),
         (["--config", "task.yaml"], "tasks fil: no such task"),
+        (["--config", "beauty.yaml"], "dimensions: no task of this run has 'beauty'; known are"),
+        (["--config", "parts.yaml"], "optimizer.accumulation 3: a batch of 2 has not so many"),
+        (["--config", "judges.yaml"], "gone: no such model"),
         (["--resume", "gone"], "--resume gone: no run there"),
         (["--out", "full"], "--out full: is not empty"),
         (["--out", "bad.yaml"], "--out bad.yaml: is a file"),
@@ -139,6 +143,9 @@ def test_bad_input_is_one_line_and_leaves_nothing(arguments, told, ask, tmp_path
     Path("bad.yaml").write_text("steps: 3\nseed: [1")
     Path("typo.yaml").write_text("stpes: 3")
     Path("task.yaml").write_text("tasks: {fil: 1}")
+    Path("beauty.yaml").write_text("dimensions: {beauty: 1}")
+    Path("parts.yaml").write_text("optimizer: {accumulation: 3}")
+    Path("judges.yaml").write_text("reward: {judges: [gone]}")
     Path("full").mkdir()
     Path("full/x").write_text("")
     before = sorted(tmp_path.rglob("*"))
@@ -167,6 +174,48 @@ def test_a_third_partys_task_trains_on_data_made_for_others(ask, tmp_path, cli, 
     assert result.code == 0, result.stderr
     assert set(json.loads(result.stdout)["win_rate"]) == {"polish"}
     assert "polish: the data has no mask for it; it draws its own on every picture" in result.stderr
+
+
+@pytest.mark.parametrize("train", ["lora", "full"])
+def test_a_run_with_every_choice_made_otherwise(ask, tmp_path, cli, random_judge, train):
+    torch.set_num_threads(1)
+    choices = {
+        "loss": "logistic",
+        "dimensions": {"aesthetics": 0.0, "fill/structure": 2.5},
+        "reference": "dynamic",
+        "train": train,
+        "optimizer": {"accumulation": 2, "clip_norm": 0.5, "weight_decay": 0.01},
+        "lora": {"targets": ["to_q", "to_k"]},
+        "penalty": {"kind": "kl", "weight": 0.2},
+        "reward": {
+            "noise": 0.02,
+            "shift": 1,
+            "resize": 0.1,
+            "symmetric": True,
+            "judges": [str(random_judge)],
+        },
+        "recompute": {"transformer": True, "judge": True, "vae": True},
+        "monitor": {"every": 1, "scenes": 1},
+        "cache": {"folder": str(tmp_path / "kept"), "gigabytes": 0.1},
+    }
+    config = tmp_path / "run.yaml"
+    config.write_text(yaml.safe_dump(choices))
+    folder = tmp_path / "run"
+    result = cli("train", *ask, "--config", config, "--steps", 2, "--out", folder, "--json")
+    assert result.code == 0, result.stderr
+    written = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    for name, value in choices.items():
+        assert written[name] == (written[name] | value if isinstance(value, dict) else value)
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [row["kind"] for row in rows] == ["start", "step", "monitor", "step", "monitor", "end"]
+    for row in rows:
+        if row["kind"] == "step":
+            assert "aesthetics" not in row["reward"] and row["kl"] >= 0
+        elif row["kind"] == "monitor":
+            assert set(row["tasks"]) == {"fill", "extend", "removal"}
+    # What is measured at the end is every dimension, trained or not.
+    assert "aesthetics" in json.loads(result.stdout)["win_rate"]["fill"]
+    assert len(list((tmp_path / "kept").iterdir())) == 4  # conditions of two parts a step
 
 
 def test_a_dry_run_tells_what_a_run_would_be_and_keeps_nothing(ask, tmp_path, cli, monkeypatch):

@@ -244,6 +244,14 @@ class RunConfig(_Section):
             raise ValueError("fractions lie in [0, 1]; write whole numbers to count steps")
         return bounds
 
+    def model_post_init(self, context: object, /) -> None:
+        """Check what depends on several settings.
+
+        Raises:
+            BadInput: they do not fit together.
+        """
+        self.parts()
+
     def gradient_steps(self, sampler_steps: int) -> range:
         """The sampler steps that the gradient may be taken at, out of ``sampler_steps``.
 
