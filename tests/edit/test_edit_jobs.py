@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +19,7 @@ from PIL import Image
 from onefill.edit.batch import run_jobs
 from onefill.edit.jobs import Job, folder_jobs, read_jobs
 from onefill.edit.painting import Sampling
+from onefill.edit.processes import own_device
 from onefill.edit.record import read_history
 from onefill.edit.request import EditRequest, plan_edit
 from onefill.errors import BadInput
@@ -330,3 +335,68 @@ def test_ctrl_c_leaves_whole_files_and_says_how_to_go_on(
     assert result.code == 130
     assert "--skip-existing" in result.stderr and result.stderr.endswith("interrupted\n")
     assert [path.name for path in Path("out").iterdir()] == ["a-removal-0.png"]
+
+
+def launch(count: int, line: list[object]) -> list[Any]:
+    """Start processes as a launcher does, and wait for all of them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    running = []
+    for index in range(count):
+        place = {"RANK": index, "LOCAL_RANK": index, "WORLD_SIZE": count, "MASTER_PORT": port}
+        environment = {
+            **os.environ,
+            **{name: str(value) for name, value in place.items()},
+            "MASTER_ADDR": "127.0.0.1",
+            "OMP_NUM_THREADS": "1",
+        }
+        running.append(
+            subprocess.Popen(
+                [sys.executable, "-m", "onefill", *map(str, line)],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=environment,
+            )
+        )
+    ended = []
+    for process in running:
+        out, err = process.communicate(timeout=300)
+        ended.append((process.returncode, out, err))
+    return ended
+
+
+def test_processes_share_a_batch(home: Path, tiny_model: Path) -> None:
+    line = {"image": "a.png", "mask": "a-mask.png", "prompt": "hat"}
+    jobs = write(
+        home, *({**line, "seed": seed} for seed in range(4)), {**line, "image": "none.png"}
+    )
+    command = ["edit", "--jobs", jobs, "--model", tiny_model, "--steps", 1, "--json"]
+    first, second = launch(2, [*command, "-o", "out/", "--on-error", "continue"])
+    assert first[0] == 1 and second[0] == 0, (first, second)
+    assert second[1] == ""
+    document = json.loads(first[1])
+    assert sorted(image["seed"] for image in document["images"]) == [0, 1, 2, 3]
+    assert [failure["job"] for failure in document["failed"]] == [f"{jobs} line 5"]
+    assert sorted(path.name for path in Path("out").iterdir()) == [
+        f"a-fill-{seed}.png" for seed in range(4)
+    ]
+
+
+def test_one_photograph_is_no_batch_to_share(
+    cli: Cli, home: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    line = ("edit", home / "a.png", "--box", "1,1,9,9", "--prompt", "hat", "--model", tiny_model)
+    result = cli(*line)
+    assert (result.code, result.stderr.count("\n")) == (2, 1)
+    assert "several processes" in result.stderr
+
+
+def test_each_process_takes_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert own_device("cuda") == "cuda"
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert own_device("cuda") == "cuda:3"
+    assert own_device("cpu") == "cpu"

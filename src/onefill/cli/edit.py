@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -123,6 +124,7 @@ def edit(
     """
     from onefill.cli.edit_finish import Finisher, FinishOptions
     from onefill.cli.edit_wishes import BatchOptions, PaintWishes
+    from onefill.edit.processes import own_device, process_count
     from onefill.edit.region import Region
     from onefill.edit.request import EditRequest, choose_task
     from onefill.pocket.embedded import resolve
@@ -161,7 +163,6 @@ def edit(
         compare=compare,
         check_text=check_text,
     )
-
     choice = choose_model(
         model,
         transformer=transformer,
@@ -177,12 +178,14 @@ def edit(
     )
 
     def load() -> FluxFillPolicy:
-        return load_model(choice)
+        return load_model(replace(choice, device=own_device(choice.device)))
 
     def load_judge() -> Judge:
         from onefill.judge.loading import load_judge
 
-        return load_judge(resolve("judges", judge or "pocket"), device=device, offline=offline)
+        return load_judge(
+            resolve("judges", judge or "pocket"), device=own_device(device), offline=offline
+        )
 
     wishes = PaintWishes(
         steps=steps,
@@ -210,6 +213,11 @@ def edit(
 
             if image is None:
                 raise BadInput("image: name the photograph to edit, or --jobs FILE")
+            if process_count() > 1:
+                raise BadInput(
+                    f"image {image}: several processes share a folder or --jobs FILE, and one "
+                    "photograph is none; start one process"
+                )
             many.refuse_for_one()
             edit_one(request, finisher, load, wishes, json_output)
 

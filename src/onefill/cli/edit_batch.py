@@ -39,6 +39,8 @@ def edit_many(
             carried out, with ``--on-error stop``.
         OnefillError: an edit failed; with ``--on-error continue``, after all others were done.
     """
+    from onefill.edit.processes import join_processes
+
     jobs = _find_jobs(folder, usual, registry, options)
     for job in jobs:
         try:
@@ -46,18 +48,23 @@ def edit_many(
         except BadInput as error:
             raise BadInput(f"{job.name}: {error}") from error
     left = _select_jobs(jobs, options)
-    if len(left) < len(jobs):
-        console.say(f"{len(jobs) - len(left)} of {len(jobs)} edits are there already")
     written: list[dict[str, Any]] = []
     failed: list[dict[str, str]] = []
-    if left:
-        policy = load()
-        finisher.load()
-        try:
-            _run(left, policy, wishes, finisher, options, written, failed, quiet=json_output)
-        except KeyboardInterrupt:
-            console.say("what is written is whole; the same line with --skip-existing goes on")
-            raise
+    with join_processes() as processes:
+        if processes.is_first and len(left) < len(jobs):
+            console.say(f"{len(jobs) - len(left)} of {len(jobs)} edits are there already")
+        own = processes.share(left)
+        if own:
+            policy = load()
+            finisher.load()
+            try:
+                _run(own, policy, wishes, finisher, options, written, failed, quiet=json_output)
+            except KeyboardInterrupt:
+                console.say("what is written is whole; the same line with --skip-existing goes on")
+                raise
+        written, failed = processes.gather(written), processes.gather(failed)
+    if not processes.is_first:
+        return
     if json_output:
         console.print_json({"images": written, "skipped": len(jobs) - len(left), "failed": failed})
     _report_failures(failed, len(left))
