@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from onefill.cli import model_options
-from onefill.cli.model_options import choose_model, load_model
+from onefill.cli.model_options import choose_model, load_model, name_adapter, name_model
 from onefill.errors import BadInput
 from onefill.pocket.policy_architecture import write_random_policy
 from onefill.policy.choice import Memory, ModelChoice
@@ -94,6 +94,16 @@ def test_choosing_imports_no_model_library() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == "[]"
+
+
+def test_what_painted_is_named_whole_and_without_its_place(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    assert name_model("pocket", None, None) == "pocket"
+    assert name_model("flux-fill", "a/b", "c") == "flux-fill with transformer a/b/c"
+    assert name_model("flux-fill", str(tmp_path / "run"), None) == "flux-fill with transformer run"
+    assert name_adapter(None, 1.0) is None
+    assert name_adapter(tmp_path / "run", 1.0) == str(tmp_path / "run")  # the record shortens it
+    assert name_adapter(tmp_path / "run", 0.5) == "run at 0.5"
 
 
 def test_a_licence_is_said_once(

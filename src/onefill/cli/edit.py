@@ -57,6 +57,8 @@ from onefill.cli.model_options import (
     Vram,
     choose_model,
     load_model,
+    name_adapter,
+    name_model,
 )
 from onefill.cli.options import Device, JsonFlag, Offline, Seed
 from onefill.errors import BadInput
@@ -192,8 +194,8 @@ def edit(
         guidance=guidance,
         negative=negative,
         strength=strength,
-        model=None if no_metadata else model,
-        adapter=None if adapter is None else str(adapter),
+        model=None if no_metadata else name_model(model, transformer, transformer_subfolder),
+        adapter=name_adapter(adapter, adapter_scale),
     )
     many = BatchOptions(
         jobs=jobs,

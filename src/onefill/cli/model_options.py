@@ -175,6 +175,25 @@ def load_model(choice: ModelChoice) -> FluxFillPolicy:
     return policy
 
 
+def name_model(model: str, transformer: str | None, transformer_subfolder: str | None) -> str:
+    """What painted, for the record in a result: all weights that are not the model's own too."""
+    if transformer is None:
+        return model
+    from onefill.edit.record import own_name
+
+    inside = f"/{transformer_subfolder}" if transformer_subfolder else ""
+    return f"{own_name(model)} with transformer {own_name(transformer)}{inside}"
+
+
+def name_adapter(adapter: Path | None, scale: float) -> str | None:
+    """The adapter likewise, and how strongly it acted if not as trained."""
+    if adapter is None or scale == 1:
+        return None if adapter is None else str(adapter)
+    from onefill.edit.record import own_name
+
+    return f"{own_name(str(adapter))} at {scale:g}"
+
+
 def _choose_memory(
     dtype: str | None, offload: str | None, quantize: str | None, vram: int | None, *, large: bool
 ) -> Memory:

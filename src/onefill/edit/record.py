@@ -52,7 +52,7 @@ class EditRecord:
     def line(self) -> str:
         """One line of ASCII JSON; the version of onefill comes first."""
         # Where somebody keeps their models is nobody's business who is sent the picture.
-        own = {"model": _own_name(self.model), "adapter": _own_name(self.adapter)}
+        own = {"model": own_name(self.model), "adapter": own_name(self.adapter)}
         known = {key: value for key, value in (asdict(self) | own).items() if value is not None}
         return json.dumps({"onefill": __version__, **known})
 
@@ -85,7 +85,8 @@ def history_of(image: Image.Image) -> tuple[str, ...]:
     return tuple(text.splitlines()) if isinstance(text, str) else ()
 
 
-def _own_name(model: str | None) -> str | None:
+def own_name(model: str | None) -> str | None:
+    """A folder's last name; anything else as it is."""
     if model is not None and Path(model).expanduser().is_dir():
         return Path(model).expanduser().resolve().name
     return model

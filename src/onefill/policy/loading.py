@@ -85,7 +85,9 @@ def _find_device(name: str) -> torch.device:
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:
-        raise BadInput(f"--device {name}: this machine has none; try --device cpu") from error
+        raise BadInput(
+            f"--device {name}: this machine has none; try --device cpu, and leave --vram out"
+        ) from error
 
 
 def _is_hub_id(name: str) -> bool:
