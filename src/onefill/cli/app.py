@@ -24,6 +24,7 @@ from onefill.errors import OnefillError
 COMMANDS = {
     "train": "Teach the policy to please the judge, and measure what it learned.",
     "runs": "List the runs with their state, draw their curves, write their reports.",
+    "export": "Write what a run has trained as an adapter, a transformer or a pipeline.",
     "edit": "Paint inside a mask of a photograph; every other pixel stays.",
     "judge": "Say which of two pictures is better, and how sure that is.",
     "train-judge": "Train a judge on preference pairs, measure and calibrate it.",

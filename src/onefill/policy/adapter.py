@@ -57,15 +57,20 @@ def add_lora(
             feed-forward layer of every block.
     """
     _remove(transformer)
-    config = LoraConfig(
-        r=rank,
-        lora_alpha=alpha,
-        target_modules=_DEFAULT_TARGETS if targets is None else list(targets),
-    )
+    config = lora_config(rank, alpha, targets)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         transformer.add_adapter(config, adapter_name=_NAME)
     _to_float32(transformer)
+
+
+def lora_config(rank: int, alpha: float, targets: Sequence[str] | None = None) -> LoraConfig:
+    """What peft is told of an adapter; see ``add_lora``."""
+    return LoraConfig(
+        r=rank,
+        lora_alpha=alpha,
+        target_modules=_DEFAULT_TARGETS if targets is None else list(targets),
+    )
 
 
 def adapter_parameters(transformer: FluxTransformer2DModel) -> dict[str, nn.Parameter]:

@@ -258,6 +258,14 @@ class FluxFillPolicy:
         adapter.load_adapter(self.pipeline, Path(folder))
         self._trains_all = False
 
+    def save_transformer(self, folder: Path | str) -> None:
+        """Write the transformer, an adapter worked into its weights, as diffusers reads it."""
+        transformer = self.pipeline.transformer
+        if adapter.has_adapter(transformer):
+            transformer = adapter.merged(transformer)
+        with quiet_libraries():
+            transformer.save_pretrained(folder)
+
     def save_pipeline(self, folder: Path | str) -> None:
         """Write the whole model, an adapter worked into its weights, as a stock pipeline folder."""
         folder = Path(folder)
