@@ -23,7 +23,7 @@ def test_a_guard_names_the_sample_and_lets_numbers_through():
 
 def test_a_gradient_that_is_no_number_names_the_sample():
     guard = Guard(0, ["one.png", "two.png"])
-    images = guard.watch(torch.tensor([[4.0], [0.0]], requires_grad=True) * 1)
+    images = guard.watch("here", torch.tensor([[4.0], [0.0]], requires_grad=True) * 1)
     with pytest.raises(OnefillError, match=r"step 0, backward: .* for two\.png"):
         images.sqrt().sum().backward()
 
@@ -32,6 +32,7 @@ def test_a_gradient_that_is_no_number_names_the_sample():
     ("where", "phase"),
     [
         ("onefill.rl.rollout.painted", "reference"),
+        ("onefill.rl.loop.gradient_images", "gradient step"),
         ("onefill.rl.loop.predicted_latents", "gradient step"),
     ],
 )

@@ -36,12 +36,13 @@ class Guard:
             )
         return values
 
-    def watch(self, values: Tensor) -> Tensor:
-        """``values`` (B, ...) as they are, whose gradient is checked too when it comes back.
+    def watch(self, phase: str, values: Tensor) -> Tensor:
+        """``check`` them, and their gradient too when it comes back.
 
         Raises:
-            OnefillError: in the backward pass; it is NaN or infinite.
+            OnefillError: one is NaN or infinite; of the gradient, in the backward pass.
         """
+        self.check(phase, values)
         if values.requires_grad:
             values.register_hook(lambda gradient: self.check("backward", gradient))
         return values

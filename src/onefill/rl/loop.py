@@ -84,6 +84,7 @@ def take_step(run: Training) -> StepReport:
         with timer.phase("conditions"):
             conditions = run.recall.conditions(part)
         guard.check("conditions", conditions.masked_latents)
+        guard.check("conditions", conditions.prompt_embeds)
         noise_ref, noise = (
             policy.noise(conditions, noise_generators(config.seed, purpose, run.step, places))
             for purpose in (Purpose.REFERENCE_NOISE, Purpose.POLICY_NOISE)
@@ -101,7 +102,8 @@ def take_step(run: Training) -> StepReport:
         with timer.phase("gradient step"):
             latents = predicted_latents(policy, conditions, partial, sampler)
             guard.check("gradient step", latents)
-            x_theta = guard.watch(gradient_images(policy, part, conditions, latents))
+            x_theta = gradient_images(policy, part, conditions, latents)
+            guard.watch("gradient step", x_theta)
 
         # J: max(0, lambda - P(yes | x_theta, x_ref, q_e)), the mean over the dimensions e of k.
         with timer.phase("judge"), guard.naming("judge"):
