@@ -138,7 +138,7 @@ def draw_mask(rng: random.Random) -> bytes:
 
 
 def draw_jobs(rng: random.Random, folder: Path) -> bytes:
-    """Job lines, most of them wrong in one way."""
+    """Job lines, many of them wrong in one way."""
     values: tuple[object, ...] = (
         *(
             "",
@@ -160,16 +160,26 @@ def draw_jobs(rng: random.Random, folder: Path) -> bytes:
             "prompt": "hat",
             "seed": number,
         }
-        for _ in range(rng.randrange(3)):
+        for _ in range(rng.choice((0, 0, 0, 1, 2))):
             key = rng.choice(("image", "mask", "prompt", "task", "seed", "out", "", "imgae"))
             job[key] = rng.choice(values)
-        if rng.random() < 0.2:
+        if rng.random() < 0.1:
             job.pop(rng.choice(sorted(job)))
-        lines.append(
-            rng.choice((json.dumps(job), json.dumps(job), json.dumps([job]), "{", "", "7"))
-        )
+        sound = rng.random() < 0.9
+        lines.append(json.dumps(job) if sound else rng.choice((json.dumps([job]), "{", "", "7")))
     data = "\n".join(lines).encode("utf-8", "replace")
-    return rng.choice((keep, keep, flip, cut, replace_all))(data or b"\n", rng)
+    return rng.choice((keep, keep, keep, keep, flip, cut, replace_all))(data or b"\n", rng)
+
+
+def draw_damaged_edits(rng: random.Random, folder: Path) -> bytes:
+    """Sound job lines, some of whose pictures are damaged."""
+    jobs = []
+    for number in range(rng.randrange(1, 5)):
+        picture, suffix = draw_picture(rng)
+        damage = rng.choice((keep, rng.choice(DAMAGES)))
+        (folder / f"{number}.{suffix}").write_bytes(damage(picture, rng))
+        jobs.append({"image": f"{number}.{suffix}", "box": "20%,20%,9,9", "task": "removal"})
+    return "\n".join(map(json.dumps, jobs)).encode()
 
 
 def make_case(rng: random.Random, folder: Path) -> list[str]:
@@ -179,7 +189,8 @@ def make_case(rng: random.Random, folder: Path) -> list[str]:
         image = Image.new("RGB", (WIDTH, HEIGHT), "gray")
         image.save(folder / "photo.png")
         (folder / "mask.png").write_bytes(draw_mask(rng))
-        (folder / "jobs.jsonl").write_bytes(draw_jobs(rng, folder))
+        lines = draw_jobs(rng, folder) if rng.random() < 0.5 else draw_damaged_edits(rng, folder)
+        (folder / "jobs.jsonl").write_bytes(lines)
         on_error = rng.choice(("stop", "continue"))
         return ["edit", "--jobs", str(folder / "jobs.jsonl"), "--on-error", on_error]
     picture, suffix = draw_picture(rng)
