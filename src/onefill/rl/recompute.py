@@ -28,8 +28,11 @@ def recompute_activations(
 
 
 def _recompute_judge(judge: Judge) -> None:
-    judge.model.gradient_checkpointing_enable({"use_reentrant": False})
-    for layer in judge.model.modules():
+    network = judge.model
+    # Renamed in the course of transformers 5; the old name warns.
+    enable = getattr(network, "activation_checkpointing_enable", None)
+    (enable or network.gradient_checkpointing_enable)({"use_reentrant": False})
+    for layer in network.modules():
         if isinstance(layer, GradientCheckpointingLayer):
             # The layer heeds it in training mode only. Its parts, where dropout would be, stay
             # out of that mode: nothing but memory and time may change.
