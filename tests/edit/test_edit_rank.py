@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -150,7 +152,9 @@ def test_the_best_are_kept_and_all_are_in_the_ranking(
     assert [entry["path"] is not None for entry in kept] == [True, False, False]
 
 
-def test_a_failure_while_ranking_leaves_nothing(
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_while_ranking_leaves_nothing(
+    number: signal.Signals,
     cli: Cli,
     photo: Path,
     mask: Path,
@@ -158,17 +162,20 @@ def test_a_failure_while_ranking_leaves_nothing(
     judge_folder: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def fail(*arguments: object) -> Iterator[Any]:
-        raise KeyboardInterrupt
-        yield
+    def stop(*arguments: object) -> Iterator[Any]:
+        assert any(path.name.startswith(".onefill-") for path in Path("best").iterdir())
+        os.kill(os.getpid(), number)
+        yield from ()
 
-    monkeypatch.setattr("onefill.judge.asking.ask_pairs", fail)
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("onefill.judge.asking.ask_pairs", stop)
     result = cli(
         *("edit", photo, "--mask", mask, "--prompt", "hat", "--model", tiny_model, "--steps", 1),
         *("-n", 2, "--rank", "--keep", 1, "--judge", judge_folder, "-o", "best/"),
     )
     assert (result.code, result.stderr) == (130, "interrupted\n")
     assert files() == []
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_a_sheet_is_written_beside_the_results(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -52,7 +53,10 @@ class FinishOptions:
 
 
 class Finisher:
-    """Finishes edits one after another; a context, which clears away what is not kept."""
+    """Finishes edits one after another; a context, which clears away what is not kept.
+
+    Inside, SIGTERM ends the command as Ctrl-C does: at once, and cleared away.
+    """
 
     def __init__(
         self, options: FinishOptions, registry: TaskRegistry, load_judge: Callable[[], Judge]
@@ -65,6 +69,8 @@ class Finisher:
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Finisher:
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        self._stack.callback(signal.signal, signal.SIGTERM, before)
         return self
 
     def __exit__(self, *error: object) -> None:
