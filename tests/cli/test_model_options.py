@@ -40,6 +40,8 @@ def test_a_short_name_stands_for_published_weights(name: str, subfolder: str) ->
     assert choice.memory.dtype == "bfloat16"
     assert choice.settings == {}  # the paper's are the defaults
     assert choice.adapter == (ONEREWARD if name == "onereward-removal" else None)
+    if choice.adapter is not None:
+        assert choose_model(name, adapter_scale=0.5).adapter_scale == 0.5
 
 
 def test_the_base_model_runs_as_its_makers_run_it_until_its_transformer_is_another() -> None:
@@ -72,6 +74,7 @@ def test_a_preset_sets_three_options_and_gives_way_to_each() -> None:
         ({"vram": 32}, "--vram 32: unknown; choose from 80, 48, 24, 16, 12"),
         ({"offload": "model"}, "run on the CPU; add --device cuda"),
         ({"vram": 24, "quantize": "bnb-8bit"}, "use --offload model or none"),
+        ({"adapter_scale": 0.5}, "--adapter-scale: of what? add --adapter"),
         ({"transformer_subfolder": "x"}, "of what? add --transformer"),
         ({"model": "onereward", "transformer": "x"}, "brings its own; use --model flux-fill"),
         ({"model": "onereward-removal", "adapter": Path("x")}, "use --model onereward with it"),

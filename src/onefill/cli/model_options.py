@@ -124,6 +124,8 @@ def choose_model(
     if transformer_subfolder is not None and transformer is None:
         raise BadInput("--transformer-subfolder: of what? add --transformer FOLDER or a hub id")
     published = find_published(model)
+    if adapter_scale != 1 and adapter is None and getattr(published, "adapter", None) is None:
+        raise BadInput("--adapter-scale: of what? add --adapter FOLDER")
     memory = _choose_memory(dtype, offload, quantize, vram, large=published is not None)
     if vram is not None and device == "cpu":
         device = "cuda"

@@ -57,8 +57,9 @@ def download(model: str, file: str, *, offline: bool, flag: str = "--model") -> 
         ) from error
     except LocalEntryNotFoundError as error:
         raise BadInput(
-            f"{where}: not on this machine, and the hub cannot be reached or --offline is "
-            "set; give a local folder, or run `onefill models` for local names"
+            f"{where}: not on this machine, and the hub cannot be reached or --offline is set; "
+            f"run `hf download {model}` where it can be, give a local folder, or see "
+            "`onefill models` for local names"
         ) from error
     except EntryNotFoundError as error:
         raise BadInput(
