@@ -57,6 +57,19 @@ def test_half_a_line_of_a_killed_run_is_passed_over(tmp_path):
     assert [row["step"] for row in log.read("step")] == [1, 2]
 
 
+def test_a_line_that_a_disk_has_spoilt_is_passed_over(tmp_path):
+    log = MetricsLog(tmp_path / "m.jsonl")
+    for step in (1, 2, 3, 4):
+        log.append("step", step, {"loss": 0.5})
+    data = (tmp_path / "m.jsonl").read_bytes()
+    lines = data.splitlines(keepends=True)
+    lines[1] = lines[1].replace(b'"step"', b'"stfp"')
+    lines[2] = b"\xff\xfe" + lines[2][5:]
+    (tmp_path / "m.jsonl").write_bytes(b"".join(lines))
+    log.drop_after(9)
+    assert [row["step"] for row in log.read()] == [1, 4]
+
+
 def test_the_phases_of_a_step_add_up_to_its_time():
     timer = PhaseTimer()
     with timer.phase("judge"):

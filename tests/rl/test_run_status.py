@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+from safetensors import SafetensorError
 
 from onefill.errors import BadInput, OnefillError
 from onefill.interrupt import Interrupted
@@ -50,12 +51,13 @@ def test_a_run_that_breaks_off_says_how(folder, error, state, reason):
     assert (read_status(folder).state, read_status(folder).reason) == (state, reason)
 
 
-def test_what_cannot_be_written_is_told_in_one_line(folder):
+@pytest.mark.parametrize("kind", [OSError, SafetensorError])
+def test_what_cannot_be_written_is_told_in_one_line(folder, kind):
     with (
         pytest.raises(OnefillError, match=r"No space left.*checkpoints are whole.*--resume"),
         record_state(folder, "cpu"),
     ):
-        raise OSError(28, "No space left on device")
+        raise kind("No space left on device")
     assert read_status(folder).state == "failed"
 
 

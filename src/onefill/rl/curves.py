@@ -51,8 +51,8 @@ def reward_curves(rows: Iterable[Mapping[str, Any]]) -> Curves:
     curves: Curves = {}
     for row in rows:
         if row["kind"] == "step":
-            for dimension, value in row["reward"].items():
-                of_task = curves.setdefault(row["task"], {})
+            for dimension, value in row.get("reward", {}).items():
+                of_task = curves.setdefault(row.get("task", "unknown"), {})
                 of_task.setdefault(dimension, Curve()).add(row["step"], value)
     return curves
 

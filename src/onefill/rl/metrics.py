@@ -73,8 +73,9 @@ class MetricsLog:
     def drop_after(self, step: int) -> None:
         """Drop the lines of later steps, written by a process that ended before it saved them."""
         if self._path.exists():
-            lines = _whole_lines(self._path)
-            kept = [line for line in lines if json.loads(line)["step"] <= step]
+            kept = [
+                json.dumps(row, ensure_ascii=False) for row in self.read() if row["step"] <= step
+            ]
             aside = self._path.with_suffix(".partial")
             aside.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
             aside.replace(self._path)
@@ -91,13 +92,12 @@ class MetricsLog:
         """Every line, or every one of a kind, first to last."""
         if not self._path.exists():
             return []
-        rows = (json.loads(line) for line in _whole_lines(self._path))
-        return [row for row in rows if kind in (None, row["kind"])]
+        return [row for row in _rows(self._path) if kind in (None, row["kind"])]
 
 
 def best_step(log: MetricsLog) -> int | None:
     """The step of the best win rate while a run trained, over all tasks and dimensions alike."""
-    rows = log.read("win rate")
+    rows = [row for row in log.read("win rate") if row.get("win_rate")]
     return max(rows, key=mean_win_rate)["step"] if rows else None
 
 
@@ -107,7 +107,12 @@ def mean_win_rate(row: Mapping[str, Any]) -> float:
     return sum(rates) / len(rates)
 
 
-def _whole_lines(path: Path) -> list[str]:
-    """The lines that were written to their end; a killed run may leave half a line."""
-    text = path.read_text(encoding="utf-8")
-    return text[: text.rfind("\n") + 1].splitlines()
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines that hold what was written: a kill leaves half a line, a failing disk worse."""
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict) and "kind" in row and isinstance(row.get("step"), int):
+            yield row

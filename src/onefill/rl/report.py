@@ -91,7 +91,10 @@ def _head(folder: RunFolder, status: RunStatus, rows: Sequence[Mapping[str, Any]
 def _win_rates(folder: RunFolder) -> str:
     if not folder.summary.is_file():
         return ""
-    summary = json.loads(folder.summary.read_text(encoding="utf-8"))
+    try:
+        summary = json.loads(folder.summary.read_text(encoding="utf-8"))
+    except ValueError:
+        return "<p>summary.json is damaged.</p>"
     lines = [
         (
             f"{task} / {dimension}",
@@ -166,7 +169,7 @@ def _picture(path: Path) -> str:
 
 
 def _phases(rows: Sequence[Mapping[str, Any]]) -> str:
-    seconds = [row["seconds"] for row in rows if row["kind"] == "step"]
+    seconds = [row["seconds"] for row in rows if row["kind"] == "step" and "seconds" in row]
     if not seconds:
         return ""
     count = len(seconds)

@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from onefill.errors import BadInput, OnefillError
 from onefill.interrupt import Interrupted
 from onefill.rl.run_folder import RunFolder
@@ -101,7 +103,7 @@ def record_state(folder: RunFolder, device: str) -> Iterator[None]:
     except BaseException as error:
         with suppress(OSError):  # on a full disk, of which the error itself must be heard
             write(FAILED, f"{type(error).__name__}: {error}".partition("\n")[0])
-        if isinstance(error, OSError):
+        if isinstance(error, OSError | SafetensorError):  # the latter when weights are written
             raise OnefillError(
                 f"{folder.path}: {error}; its checkpoints are whole: set that right, then go on "
                 f"with: onefill train --resume {folder.path}"

@@ -43,7 +43,7 @@ def summarise(run: Training, before: WinRates, after: WinRates) -> Summary:
             for task, dimensions in after.items()
         },
         "phases": {
-            phase: sum(row["seconds"][phase] for row in rows) / max(1, len(rows))
+            phase: sum(row.get("seconds", {}).get(phase, 0.0) for row in rows) / max(1, len(rows))
             for phase in PHASES
         },
     }
