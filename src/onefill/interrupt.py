@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -19,10 +19,16 @@ class Interrupted(OnefillError):  # noqa: N818 - it reads as what happened, not 
 
 
 class StopRequest:
-    """Whether somebody asked the run to stop."""
+    """Whether somebody asked the run to stop.
+
+    Attributes:
+        asked: this process was.
+        agree: what several processes make of it, which must all stop at the same place.
+    """
 
     def __init__(self) -> None:
         self.asked = False
+        self.agree: Callable[[bool], bool] = bool
 
     def check(self) -> None:
         """Call where stopping does no harm.
@@ -30,7 +36,7 @@ class StopRequest:
         Raises:
             Interrupted: a stop was asked for.
         """
-        if self.asked:
+        if self.agree(self.asked):
             raise Interrupted("interrupted")
 
 

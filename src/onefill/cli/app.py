@@ -102,7 +102,10 @@ def run(arguments: Sequence[str]) -> int:
     """
     try:
         outcome = typer.main.get_command(app).main(
-            list(arguments) or ["--help"], prog_name="onefill", standalone_mode=False
+            list(arguments) or ["--help"],
+            prog_name="onefill",
+            standalone_mode=False,
+            obj=list(arguments),  # for a command that starts itself several times
         )
     except OnefillError as error:
         return _fail(str(error), error.exit_code)

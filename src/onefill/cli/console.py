@@ -57,12 +57,16 @@ def print_json(document: Mapping[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def open_registry() -> TaskRegistry:
-    """The installed tasks, with one warning on stderr for each plugin that failed to load."""
+def open_registry(*, warns: bool = True) -> TaskRegistry:
+    """The installed tasks, with one warning on stderr for each plugin that failed to load.
+
+    Args:
+        warns: False leaves the warnings to another process of the same command.
+    """
     from onefill.tasks.registry import load_tasks
 
     registry = load_tasks()
-    for failure in registry.failures:
+    for failure in registry.failures if warns else ():
         warn(
             f"plugin {failure.plugin} of {failure.distribution} is left out: {failure.reason} "
             "(see `onefill tasks`)"

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from onefill.cli import console
+from onefill.cli.launch import launch
 from onefill.cli.options import JsonFlag, Offline
 from onefill.errors import BadInput
 from onefill.rl import defaults
+from onefill.rl.launched import is_first, process_count
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -36,6 +38,7 @@ def _option(*names: str, default: object, help: str, **more: Any) -> Any:
 
 @app.command()
 def train(
+    ctx: typer.Context,
     tasks: Annotated[
         str | None,
         _option(
@@ -162,6 +165,12 @@ def train(
             help="Only tell settings, cost of a step, and images per task; keep nothing.",
         ),
     ] = False,
+    processes: Annotated[
+        int | None,
+        _option(
+            default=1, min=1, help="Processes that share each batch; on GPUs, one for each GPU."
+        ),
+    ] = None,
     device: Annotated[
         str | None,
         _option(
@@ -177,7 +186,13 @@ def train(
 
     Ctrl-C finishes the step, saves, and prints the line that goes on.
     """
-    registry = console.open_registry()
+    started = process_count()
+    if processes is not None and started > 1 and processes != started:
+        raise BadInput(
+            f"--processes {processes}: a launcher has started {started} already; leave it out"
+        )
+    together = processes or started
+    registry = console.open_registry(warns=together == started and is_first())
     flags = _flags(
         tasks=registry.parse_weights(tasks) if tasks is not None else None,
         steps=steps,
@@ -199,13 +214,33 @@ def train(
     )
     if dry_run and resume is not None:
         raise BadInput(f"--dry-run: tells of a new run; leave it out, or --resume {resume}")
+    if dry_run and together > 1:
+        raise BadInput("--dry-run: measures one process; leave --processes and the launcher out")
     forced = frozenset(force_resume or ())
-    folder, settings = _open_folder(out, config, resume, flags, forced)
-    ingredients = _find_ingredients(settings, registry, offline)
+
+    def prepare() -> tuple[RunFolder, RunConfig]:
+        folder, settings = _open_folder(out, config, resume, flags, forced)
+        settings.parts(together)
+        return folder, settings
+
+    if together > started:
+        prepare()  # what is wrong with it is told before anything is started
+        raise typer.Exit(launch(ctx.obj, together))
     if dry_run:
-        _forecast(settings, ingredients, json_output=json_output)
+        _, settings = prepare()
+        _forecast(settings, _find_ingredients(settings, registry, offline), json_output=json_output)
         return
-    summary = _train(settings, ingredients, folder, resume=resume is not None, forced=forced)
+    from onefill.cli.train_session import run_session
+
+    done = run_session(
+        prepare,
+        lambda settings, speaks: _find_ingredients(settings, registry, offline, speaks=speaks),
+        resume=resume is not None,
+        forced=forced,
+    )
+    if done is None:
+        return
+    folder, summary = done
     if json_output:
         console.print_json(summary)
     else:
@@ -250,10 +285,16 @@ def _open_folder(
     return open_run_folder(resume, flags, forced)
 
 
-def _find_ingredients(settings: RunConfig, registry: TaskRegistry, offline: bool) -> Ingredients:
+def _find_ingredients(
+    settings: RunConfig, registry: TaskRegistry, offline: bool, *, speaks: bool = True
+) -> Ingredients:
     from onefill.data.source import open_source
     from onefill.pocket import embedded
     from onefill.rl.dimensions import trained_tasks
+
+    def say(text: str) -> None:
+        if speaks:
+            console.say(text)
 
     tasks = {name: registry.get(name, flag="tasks") for name in settings.tasks}
     kinds, trained = list(tasks.values()), list(trained_tasks(tasks, settings.dimensions).values())
@@ -267,12 +308,12 @@ def _find_ingredients(settings: RunConfig, registry: TaskRegistry, offline: bool
         data = Path(settings.data)
         samples = open_source(data, trained, settings.seed, "train")
         held_out = open_source(data, kinds, 0, "heldout")
-        console.say(
+        say(
             f"{len(samples.pictures())} pictures to train on, "
             f"{len(held_out.pictures())} others held out for the win rate"
         )
     for name in sorted(samples.borrowing):
-        console.say(f"{name}: the data has no mask for it; it draws its own on every picture")
+        say(f"{name}: the data has no mask for it; it draws its own on every picture")
 
     from onefill.rl.training import Ingredients
 
@@ -295,61 +336,6 @@ def _forecast(settings: RunConfig, ingredients: Ingredients, *, json_output: boo
     out.print(dump_config(settings), markup=False, highlight=False, soft_wrap=True)
     for table in forecast_tables(found):
         out.print(table)
-
-
-def _train(
-    settings: RunConfig,
-    ingredients: Ingredients,
-    folder: RunFolder,
-    *,
-    resume: bool,
-    forced: frozenset[str],
-) -> dict[str, Any]:
-    from contextlib import ExitStack
-
-    from onefill.allocator import keep_freed_memory
-    from onefill.interrupt import Interrupted, listen_for_stop
-    from onefill.rl.display import open_display
-    from onefill.rl.loop import train
-    from onefill.rl.run_status import lock_run, record_state
-    from onefill.rl.trackers import check_trackers, open_trackers
-    from onefill.rl.training import open_training
-
-    check_trackers(settings)
-    console.say("loading the models")
-    keep_freed_memory()
-    with ExitStack() as stack:
-        if resume:
-            stack.enter_context(lock_run(folder))
-        run = open_training(
-            settings, ingredients, folder, resume=resume, forced=forced, warn=console.warn
-        )
-        if not resume:
-            stack.enter_context(lock_run(folder))
-        stack.callback(_report, folder)
-        stop = stack.enter_context(listen_for_stop())
-        try:
-            with (
-                record_state(folder, str(run.policy.device)),
-                open_trackers(settings, folder, run.step) as run.metrics.followers,
-                open_display(console.stderr(), settings.steps, run.step) as display,
-            ):
-                return train(run, display, stop)
-        except Interrupted as error:
-            console.say(
-                f"interrupted after step {run.step}, and saved; go on with: "
-                f"onefill train --resume {folder.path}"
-            )
-            raise typer.Exit(error.exit_code) from error
-
-
-def _report(folder: RunFolder) -> None:
-    from onefill.rl.report import write_report
-
-    try:
-        write_report(folder)
-    except OSError as error:  # the run itself has its own words for a full disk
-        console.warn(f"{folder.report}: cannot be written ({error})")
 
 
 def _win_rate_table(summary: dict[str, Any]) -> Table:

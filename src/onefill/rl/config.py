@@ -42,7 +42,8 @@ class OptimizerConfig(_Section):
 
     ``schedule-free`` (Defazio et al. 2024) and ``adamw-8bit`` need ``onefill[optimizers]``. The
     gradient is clipped to the norm ``clip_norm``. ``accumulation`` computes a step's batch in so
-    many parts, one after the other, which saves memory and changes nothing else.
+    many parts, one after the other, which saves memory and changes nothing else; several processes
+    compute their shares so.
     """
 
     kind: Literal["adamw", "schedule-free", "adamw-8bit"] = "adamw"
@@ -271,17 +272,21 @@ class RunConfig(_Section):
             )
         return range(first, last + 1)
 
-    def parts(self) -> list[range]:
+    def parts(self, processes: int = 1) -> list[range]:
         """The places of a batch that are computed together, part by part.
+
+        Args:
+            processes: that share them, as many parts each.
 
         Raises:
             BadInput: there are more parts than samples.
         """
-        count = self.optimizer.accumulation
+        count = self.optimizer.accumulation * processes
         if count > self.batch_size:
+            shared = f" in each of {processes} processes" if processes > 1 else ""
             raise BadInput(
-                f"optimizer.accumulation {count}: a batch of {self.batch_size} has not so many "
-                "parts; lower it, or raise batch_size"
+                f"optimizer.accumulation {self.optimizer.accumulation}{shared}: a batch of "
+                f"{self.batch_size} has not so many parts; lower it, or raise batch_size"
             )
         edges = [self.batch_size * part // count for part in range(count + 1)]
         return [range(begin, end) for begin, end in pairwise(edges)]

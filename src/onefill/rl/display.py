@@ -119,6 +119,19 @@ class PlainDisplay:
         self._pace.start()
 
 
+class SilentDisplay:
+    """For a process that leaves it to another one to speak."""
+
+    def step(self, report: StepReport) -> None:
+        """Nothing."""
+
+    def note(self, text: str) -> None:
+        """Nothing."""
+
+    def doing(self, text: str) -> None:
+        """Nothing."""
+
+
 class LiveDisplay:
     """A progress bar and a table of rewards that renew themselves while ``live`` is entered."""
 

@@ -9,8 +9,9 @@ so many samples.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ from onefill.judge.model import Judge
 from onefill.judge.verdict import TIE_BAND
 from onefill.policy.flux_fill import FluxFillPolicy
 from onefill.rl.batch import Batch, make_batch
+from onefill.rl.processes import Processes
 from onefill.rl.randomness import Purpose, noise_generators
 from onefill.rl.reference import Reference
 from onefill.rl.reward import preferences
@@ -37,6 +39,8 @@ class WinRate:
     high: float
     count: int
 
+
+_Result = TypeVar("_Result")
 
 WinRates = dict[str, dict[str, WinRate]]
 """By task, then dimension."""
@@ -71,10 +75,11 @@ class HeldOut:
         batch_size: samples denoised together.
         seed: of the noise.
         sampler: how images are denoised.
+        processes: who shares the batches.
 
     Attributes:
-        tick: told before each batch which task it is and how many of how many images are
-            done; it may raise to break off.
+        tick: told before each batch (or one for each process) which task it is and how many of
+            how many images are done; it may raise to break off.
     """
 
     def __init__(
@@ -89,6 +94,7 @@ class HeldOut:
         batch_size: int,
         seed: int,
         sampler: Sampler,
+        processes: Processes,
     ) -> None:
         self._policy = policy
         self._start = start
@@ -99,6 +105,7 @@ class HeldOut:
         self._batch_size = batch_size
         self._seed = seed
         self._sampler = sampler
+        self._processes = processes
         self.tick: Callable[[str, int, int], None] = lambda task, done, of: None
         self._scenes: dict[str, Scenes] = {}
 
@@ -132,29 +139,30 @@ class HeldOut:
         return self._denoise(name, batch, Purpose.HELD_OUT_NOISE, count)
 
     def _denoise(self, name: str, batch: Batch, purpose: Purpose, count: int) -> Tensor:
-        images = []
-        for places in self._places(name, count):
+        def denoise(places: range) -> Tensor:
             part = batch.select(places).to(self._policy.device)
             conditions = self._policy.encode(part.images, part.masks, part.prompts)
             generators = noise_generators(self._seed, purpose, zlib.crc32(name.encode()), places)
             noise = self._policy.noise(conditions, generators)
-            images.append(
-                full_denoising(self._policy, part, conditions, noise, self._sampler).cpu()
-            )
-        return torch.cat(images)
+            return full_denoising(self._policy, part, conditions, noise, self._sampler).cpu()
+
+        return torch.cat(self._by_batch(name, count, denoise))
 
     def _compare(self, name: str, images: Tensor) -> dict[str, WinRate]:
         scenes = self.scenes(name)
-        found: dict[str, list[float]] = {}
-        for places in self._places(name, len(images)):
+
+        def ask(places: range) -> dict[str, list[float]]:
             part = scenes.batch.select(places)
             rows = slice(places.start, places.stop)
-            asked = preferences(self._judge, images[rows], scenes.reference[rows], part.questions)
+            return preferences(self._judge, images[rows], scenes.reference[rows], part.questions)
+
+        found: dict[str, list[float]] = {}
+        for asked in self._by_batch(name, len(images), ask):
             for dimension, p_better in asked.items():
                 found.setdefault(dimension, []).extend(p_better)
         return {dimension: win_rate(p_better) for dimension, p_better in found.items()}
 
-    def _places(self, name: str, count: int) -> Iterator[range]:
-        for begin in range(0, count, self._batch_size):
-            self.tick(name, begin, count)
-            yield range(begin, min(begin + self._batch_size, count))
+    def _by_batch(self, name: str, count: int, do: Callable[[range], _Result]) -> list[_Result]:
+        edges = range(0, count, self._batch_size)
+        places = [range(begin, min(begin + self._batch_size, count)) for begin in edges]
+        return self._processes.spread(places, do, lambda part: self.tick(name, part.start, count))

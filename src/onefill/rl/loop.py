@@ -120,7 +120,9 @@ def take_step(run: Training) -> StepReport:
         tally.count(loss, logits, gone, share)
 
     # Update theta, then pi_ema or pi_ref <- tau pi + (1 - tau) pi_theta.
+    tally = Tally.of_all(run.processes.gather(tally))
     with timer.phase("backward"):
+        run.processes.add_gradients(policy.trainable_parameters().values())
         rate = run.optimizer.rate(run.step)
         norm = run.optimizer.update(run.step)
     if run.average is not None:

@@ -61,13 +61,15 @@ class MetricsLog:
 
     Args:
         path: of the file; lines are appended.
+        writes: whether this process does; another one of the same run may.
 
     Attributes:
         followers: told about each line once it is written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, writes: bool = True) -> None:
         self._path = path
+        self._writes = writes
         self.followers: Sequence[Follower] = ()
 
     def drop_after(self, step: int) -> None:
@@ -82,6 +84,8 @@ class MetricsLog:
 
     def append(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
         """Write one line at once."""
+        if not self._writes:
+            return
         line = json.dumps({"kind": kind, "step": step, **values}, ensure_ascii=False)
         with self._path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")

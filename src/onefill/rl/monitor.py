@@ -22,6 +22,7 @@ from onefill.judge.verdict import both_orders, swap_symmetric
 from onefill.policy.flux_fill import FluxFillPolicy
 from onefill.rl.batch import Batch, make_batch
 from onefill.rl.config import MonitorConfig
+from onefill.rl.processes import Processes
 from onefill.rl.randomness import Purpose, noise_generators
 from onefill.rl.reference import Reference
 from onefill.rl.reward import look
@@ -99,6 +100,7 @@ class Monitor:
         config: how many samples, and what raises an alarm.
         lam: the bound on the reward.
         seed: of the noise.
+        processes: who shares the tasks.
     """
 
     def __init__(
@@ -113,6 +115,7 @@ class Monitor:
         config: MonitorConfig,
         lam: float,
         seed: int,
+        processes: Processes,
     ) -> None:
         self._policy = policy
         self._start = start
@@ -123,17 +126,23 @@ class Monitor:
         self._config = config
         self._lam = lam
         self._seed = seed
+        self._processes = processes
         self._scenes: dict[str, _Scenes] = {}
 
     def measure(self) -> tuple[dict[str, Any], list[str]]:
         """The figures of each task now and of the start model, for JSON; and what is alarming."""
-        figures: dict[str, Any] = {}
-        alarms = []
-        for name in self._tasks:
+
+        def look(name: str) -> tuple[Figures, Figures]:
             scenes = self._scenes_of(name)
             now = self._figures(scenes.batch, scenes.reference, self._paint(name, scenes.batch))
-            figures[name] = {"now": asdict(now), "start": asdict(scenes.start)}
-            alarms += self._worse(name, now, scenes.start)
+            return now, scenes.start
+
+        figures: dict[str, Any] = {}
+        alarms = []
+        tasks = list(self._tasks)
+        for name, (now, start) in zip(tasks, self._processes.spread(tasks, look), strict=True):
+            figures[name] = {"now": asdict(now), "start": asdict(start)}
+            alarms += self._worse(name, now, start)
         return figures, alarms
 
     def saturation(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:

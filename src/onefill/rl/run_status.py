@@ -70,12 +70,13 @@ def lock_run(folder: RunFolder) -> Iterator[None]:
 
 
 @contextmanager
-def record_state(folder: RunFolder, device: str) -> Iterator[None]:
+def record_state(folder: RunFolder, device: str, processes: int = 1) -> Iterator[None]:
     """Note in ``status.json`` that a run is going on, and in the end how it ended.
 
     Args:
         folder: of the run, which exists.
         device: what it is computed on, for the record.
+        processes: how many compute it, likewise.
 
     Raises:
         OnefillError: something could not be written; the line says how to go on.
@@ -87,7 +88,7 @@ def record_state(folder: RunFolder, device: str) -> Iterator[None]:
         "reason": None,
         "started": before.get("started") or now,
         "updated": now,
-        "environment": _environment(device),
+        "environment": _environment(device) | {"processes": str(processes)},
     }
 
     def write(state: str, reason: str | None = None) -> None:

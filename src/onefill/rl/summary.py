@@ -47,7 +47,8 @@ def summarise(run: Training, before: WinRates, after: WinRates) -> Summary:
             for phase in PHASES
         },
     }
-    run.folder.write_summary(summary)
+    if run.processes.is_first:
+        run.folder.write_summary(summary)
     return summary
 
 
@@ -74,6 +75,8 @@ def write_sheet(run: Training) -> None:
                     trained=picture,
                 )
             )
+    if not run.processes.is_first:
+        return
     path = run.folder.samples / f"step-{run.step:06d}.png"
     draw_sheet(f"step {run.step}", rows).save(path)
     for follower in run.metrics.followers:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,11 +34,25 @@ class Tally:
         """Add a part that is ``share`` of the batch."""
         self.loss += loss.item()
         for dimension, answers in logits.items():
-            p_yes = torch.sigmoid(answers.detach())
+            p_yes = torch.sigmoid(answers.detach()).cpu()
             self.answers.setdefault(dimension, []).append(p_yes)
         if gone is not None:
             self.drift = (self.drift or 0.0) + share * gone.drift.item()
             self.kl = (self.kl or 0.0) + share * gone.kl.item()
+
+    @classmethod
+    def of_all(cls, tallies: Sequence[Tally]) -> Tally:
+        """What several processes counted of one step, in the order of their samples."""
+        if len(tallies) == 1:
+            return tallies[0]
+        whole = cls(loss=sum(tally.loss for tally in tallies))
+        for tally in tallies:
+            for dimension, answers in tally.answers.items():
+                whole.answers.setdefault(dimension, []).extend(answers)
+        if all(tally.drift is not None for tally in tallies):
+            whole.drift = sum(tally.drift or 0.0 for tally in tallies)
+            whole.kl = sum(tally.kl or 0.0 for tally in tallies)
+        return whole
 
     def rewards(self) -> dict[str, float]:
         """Mean P(yes) of each dimension."""

@@ -35,6 +35,7 @@ from onefill.rl.mixer import TaskMixer
 from onefill.rl.monitor import Monitor
 from onefill.rl.optimizer import Optimizer
 from onefill.rl.penalty import reference_latents
+from onefill.rl.processes import Processes
 from onefill.rl.randomness import Purpose, draw_seed
 from onefill.rl.recompute import recompute_activations
 from onefill.rl.reference import MovingAverage, Reference, StartWeights
@@ -43,6 +44,8 @@ from onefill.rl.reward import Reward
 from onefill.rl.rollout import Partial, Sampler, reference_images
 from onefill.rl.run_folder import RunFolder
 from onefill.tasks.types import Task
+
+_ALONE = Processes()
 
 _PROTOCOL_SEED = 0
 """Of the held-out noise: the same for every run, so that runs can be compared."""
@@ -82,7 +85,8 @@ class Training:
         reward: what the policy is trained to raise.
         recall: gives conditions and the images of a fixed reference, from a cache if there is one.
         sampler: how both images are denoised.
-        parts: places of the batch that are computed together.
+        processes: who shares the work, this process among them.
+        parts: places of the batch that this process computes together.
         gradient_steps: the sampler's steps that the gradient may be taken at.
         average: pi_ref of Algorithm 2 or pi_ema of Algorithm 1; None without either.
         reference: whom the policy is compared with.
@@ -106,6 +110,7 @@ class Training:
     samples: SampleSource
     held_out: HeldOut
     sampler: Sampler
+    processes: Processes
     parts: list[range]
     gradient_steps: range
     mixer: TaskMixer
@@ -155,12 +160,16 @@ class Training:
         """Seconds spent on this run by every process so far."""
         return self.seconds + time.monotonic() - self.begin
 
-    def save(self) -> Path:
-        """Write a checkpoint of now, from which a run goes on bit for bit.
+    def save(self) -> None:
+        """Write a checkpoint of now, from which a run goes on bit for bit; the first process does.
 
         Raises:
             OnefillError: a weight is no number, or the checkpoint cannot be written.
         """
+        if self.processes.is_first:
+            self._write_checkpoint()
+
+    def _write_checkpoint(self) -> None:
         check_weights(self.step, self.policy.trainable_parameters())
         tensors = {
             "weights": {
@@ -180,7 +189,7 @@ class Training:
         }
         kept = self.config.checkpoints
         best = best_step(self.metrics) if kept.keep_best else None
-        return write_checkpoint(
+        write_checkpoint(
             self.folder.checkpoints,
             self.step,
             Checkpoint(tensors, state),
@@ -217,6 +226,8 @@ class Training:
 
     def write_results(self) -> None:
         """Write what was trained for others to use: pi_theta, and pi_ema where there is one."""
+        if not self.processes.is_first:
+            return
         self._write_weights("")
         if self.average is not None:
             with self.average.active():
@@ -238,6 +249,7 @@ def open_training(
     resume: bool,
     forced: Collection[str] = (),
     warn: Callable[[str], None] | None = None,
+    processes: Processes = _ALONE,
 ) -> Training:
     """Load the models and put a run together; a new run's folder is made last.
 
@@ -248,6 +260,7 @@ def open_training(
         resume: go on from the last checkpoint in ``folder``.
         forced: what may differ from what a resumed run began with; see ``refuse_changes``.
         warn: told about each damaged checkpoint that is passed over; without it one is an error.
+        processes: who shares the work; the first alone writes in ``folder``.
 
     Raises:
         BadInput: a model cannot be loaded, the configuration does not fit it, or there is
@@ -255,7 +268,7 @@ def open_training(
     """
     begin = time.monotonic()
     checkpoint = read_last_checkpoint(folder.checkpoints, warn) if resume else None
-    device = str(pick_device(config.device))
+    device = str(processes.own_device(pick_device(config.device)))
     policy = load_policy(
         ingredients.model, device=device, dtype=config.dtype, offline=ingredients.offline
     )
@@ -264,7 +277,7 @@ def open_training(
         config.guidance or policy.settings.guidance,
     )
     gradient_steps = config.gradient_steps(sampler.steps)
-    parts = config.parts()
+    parts = processes.share(config.parts(processes.count))
     trained = trained_tasks(ingredients.tasks, config.dimensions)
     judges = _load_judges(config, ingredients, device)
     recompute_activations(policy, judges, config.recompute)
@@ -302,6 +315,7 @@ def open_training(
             config=config.monitor,
             lam=config.lam,
             seed=_PROTOCOL_SEED,
+            processes=processes,
         ),
         samples=ingredients.samples,
         held_out=HeldOut(
@@ -314,23 +328,28 @@ def open_training(
             batch_size=config.batch_size,
             seed=_PROTOCOL_SEED,
             sampler=sampler,
+            processes=processes,
         ),
         sampler=sampler,
+        processes=processes,
         parts=parts,
         gradient_steps=gradient_steps,
         mixer=TaskMixer(config.tasks, config.seed),
         optimizer=Optimizer(policy.trainable_parameters(), config.optimizer),
         average=average,
         reference=average if is_dynamic and average is not None else start,
-        metrics=MetricsLog(folder.metrics),
+        metrics=MetricsLog(folder.metrics, writes=processes.is_first),
         fingerprints=fingerprints,
         cursor=dict.fromkeys(config.tasks, 0),
         begin=begin,
     )
+    if checkpoint is not None:
+        training.restore(checkpoint, forced)
+    if not processes.is_first:
+        return training
     if checkpoint is None:
         folder.create(config)
     else:
-        training.restore(checkpoint, forced)
         folder.write_config(config)
         training.metrics.drop_after(training.step)
     return training

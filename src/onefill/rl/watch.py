@@ -15,7 +15,9 @@ def watch(run: Training, display: Display) -> None:
     """
     with run.optimizer.settled():
         figures, alarms = run.monitor.measure()
-    alarms += run.monitor.saturation(run.metrics.read("step"))
+    if run.processes.is_first:
+        alarms += run.monitor.saturation(run.metrics.read("step"))
+    alarms = run.processes.gather(alarms)[0]
     run.metrics.append("monitor", run.step, {"tasks": figures, "alarms": alarms})
     for alarm in alarms:
         display.note(f"warning: {alarm}")

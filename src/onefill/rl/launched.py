@@ -1,0 +1,36 @@
+"""What a launcher tells the processes it starts, by environment variables; needs no torch."""
+
+from __future__ import annotations
+
+import os
+
+LAUNCHER = "ONEFILL_LAUNCHER"
+"""The process that started this one, which stops when that is gone."""
+
+
+def process_count() -> int:
+    """How many processes a launcher started for this command; 1 without a launcher."""
+    return _number("WORLD_SIZE", 1)
+
+
+def is_first() -> bool:
+    """Whether this is the process that speaks for all that a launcher started."""
+    return _number("RANK", 0) == 0
+
+
+def local_index() -> int:
+    """Which of the processes on this machine this one is, from 0."""
+    return _number("LOCAL_RANK", 0)
+
+
+def is_orphan() -> bool:
+    """Whether the launcher that named itself is gone."""
+    launcher = _number(LAUNCHER, 0)
+    return launcher != 0 and os.getppid() != launcher
+
+
+def _number(variable: str, otherwise: int) -> int:
+    try:
+        return int(os.environ.get(variable, ""))
+    except ValueError:
+        return otherwise
