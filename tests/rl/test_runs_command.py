@@ -161,6 +161,26 @@ def test_show_draws_the_curves(cli, tmp_path):
     assert document["rewards"]["fill"]["structure"]["steps"][:2] == [1, 3]
 
 
+def test_alarms_are_shown_and_reported(cli, tmp_path):
+    folder = make_run(tmp_path / "hats")
+    log = MetricsLog(folder.metrics)
+    log.append("monitor", 4, {"tasks": {}, "alarms": []})
+    write_report(folder)
+    assert "<h2>Alarms</h2>" not in folder.report.read_text(encoding="utf-8")
+    assert "alarm" not in cli("runs", "show", folder.path).stdout
+    for step in range(8, 15):
+        log.append("monitor", step, {"tasks": {}, "alarms": [f"fill: seam {step} <worse>"]})
+    write_report(folder)
+    page = folder.report.read_text(encoding="utf-8")
+    assert "<h2>Alarms</h2>" in page and "fill: seam 8 &lt;worse&gt;" in page
+    result = cli("runs", "show", folder.path)
+    assert "alarm at step 14: fill: seam 14 <worse>" in result.stdout
+    assert "alarm at step 9" not in result.stdout
+    assert "and 2 alarms before" in result.stderr
+    alarms = json.loads(cli("runs", "show", folder.path, "--json").stdout)["alarms"]
+    assert alarms[0] == {"step": 8, "alarm": "fill: seam 8 <worse>"}
+
+
 def test_report_writes_the_page_anew(cli, tmp_path):
     folder = make_run(tmp_path / "hats")
     result = cli("runs", "report", "hats", "--folder", tmp_path)

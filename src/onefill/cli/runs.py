@@ -23,6 +23,7 @@ app = typer.Typer(add_completion=False)
 _RUNS = Path("runs")
 _HEIGHT = 4  # lines of a drawn curve
 _WIDEST = 56  # characters of a drawn curve
+_ALARMS = 5  # the last of them are shown
 
 Folder = Annotated[
     Path | None,
@@ -54,15 +55,18 @@ def list_runs(folder: Folder = None, json_output: JsonFlag = False) -> None:
 @app.command()
 def show(name: RunName, folder: Folder = None, json_output: JsonFlag = False) -> None:
     """Draw the reward curves of a run, and say how it stands."""
-    from onefill.rl.curves import reward_curves, win_rate_curves
+    from onefill.rl.curves import hacking_alarms, reward_curves, win_rate_curves
     from onefill.rl.metrics import MetricsLog
 
     run = _open(name, folder)
     about = _describe(run)
     rows = MetricsLog(run.metrics).read()
     rewards, win_rates = reward_curves(rows), win_rate_curves(rows)
+    alarms = hacking_alarms(rows)
     if json_output:
-        console.print_json(about | {"rewards": _as_json(rewards), "win_rates": _as_json(win_rates)})
+        curves = {"rewards": _as_json(rewards), "win_rates": _as_json(win_rates)}
+        told = [{"step": step, "alarm": words} for step, words in alarms]
+        console.print_json(about | curves | {"alarms": told})
         return
     out = console.stdout()
     out.print(_run_table([about]))
@@ -75,6 +79,10 @@ def show(name: RunName, folder: Folder = None, json_output: JsonFlag = False) ->
         out.print(line, markup=False, highlight=False, no_wrap=True, overflow="crop")
     if win_rates:
         out.print(_win_rate_table(win_rates))
+    for step, words in alarms[-_ALARMS:]:
+        out.print(f"alarm at step {step}: {words}", markup=False, highlight=False, soft_wrap=True)
+    if len(alarms) > _ALARMS:
+        console.say(f"and {len(alarms) - _ALARMS} alarms before; all are in the report")
     if about["resume"]:
         console.say(f"go on with: {about['resume']}")
 

@@ -86,3 +86,13 @@ def health_curves(rows: Iterable[Mapping[str, Any]]) -> dict[str, Curve]:
             if isinstance(value, int | float):
                 curves.setdefault(name, Curve()).add(row["step"], float(value))
     return curves
+
+
+def hacking_alarms(rows: Iterable[Mapping[str, Any]]) -> list[tuple[int, str]]:
+    """What looked like a policy that fools its judge: the step, and the words of the alarm."""
+    return [
+        (row["step"], str(alarm))
+        for row in rows
+        if row["kind"] == "monitor"
+        for alarm in row.get("alarms", ())
+    ]

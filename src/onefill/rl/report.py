@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from onefill.rl.curves import Curves, health_curves, reward_curves, win_rate_curves
+from onefill.rl.curves import Curves, hacking_alarms, health_curves, reward_curves, win_rate_curves
 from onefill.rl.metrics import PHASES, MetricsLog
 from onefill.rl.report_charts import draw_chart
 from onefill.rl.run_folder import RunFolder
@@ -49,6 +49,7 @@ def write_report(folder: RunFolder) -> None:
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
         f"<title>{name}</title><style>{_STYLE}</style></head><body><h1>{name}</h1>",
         _head(folder, status, rows),
+        _alarms(rows),
         _win_rates(folder),
         _curves(
             "Rewards",
@@ -86,6 +87,17 @@ def _head(folder: RunFolder, status: RunStatus, rows: Sequence[Mapping[str, Any]
     ]
     cells = "".join(f"<tr><td>{escape(k)}</td><td>{escape(v)}</td></tr>" for k, v in lines)
     return f'<table class="words">{cells}</table>'
+
+
+def _alarms(rows: Sequence[Mapping[str, Any]]) -> str:
+    lines = [(str(step), words) for step, words in hacking_alarms(rows)]
+    if not lines:
+        return ""
+    return (
+        "<h2>Alarms</h2><p>Where measures that are no judge say that the policy may be fooling its "
+        "judge; compare the samples of those steps.</p>"
+        + _table(("step", "alarm"), lines).replace("<table>", '<table class="words">')
+    )
 
 
 def _win_rates(folder: RunFolder) -> str:
