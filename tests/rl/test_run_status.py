@@ -41,7 +41,7 @@ def test_a_run_that_ends_is_finished(folder):
     ("error", "state", "reason"),
     [
         (Interrupted("now"), "interrupted", None),
-        (OnefillError("the loss is nan"), "failed", "OnefillError: the loss is nan"),
+        (OnefillError("the loss is nan"), "failed", "the loss is nan"),
         (KeyboardInterrupt(), "failed", "KeyboardInterrupt: "),
     ],
 )

@@ -103,7 +103,8 @@ def record_state(folder: RunFolder, device: str, processes: int = 1) -> Iterator
         raise
     except BaseException as error:
         with suppress(OSError):  # on a full disk, of which the error itself must be heard
-            write(FAILED, f"{type(error).__name__}: {error}".partition("\n")[0])
+            kind = "" if isinstance(error, OnefillError) else f"{type(error).__name__}: "
+            write(FAILED, f"{kind}{error}".partition("\n")[0])
         if isinstance(error, OSError | SafetensorError):  # the latter when weights are written
             raise OnefillError(
                 f"{folder.path}: {error}; its checkpoints are whole: set that right, then go on "
