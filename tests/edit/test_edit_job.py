@@ -512,3 +512,21 @@ def distance_near(mask: Any, far: int = 9) -> Any:
     distance[part] = distance_to(edge[part])
     distance[mask] = 0
     return distance
+
+
+def test_a_task_has_its_own_steps_until_others_are_asked_for(
+    tmp_path: Path, photo: Path, mask: Path, noise_policy: NoisePolicy
+) -> None:
+    noise_policy.settings = noise_policy.settings.model_copy(update={"task_steps": {"removal": 3}})
+
+    def told(task: str, sampling: Sampling) -> Any:
+        request = EditRequest(
+            image=photo, task=built_in(task), mask=mask, words="hat", output=f"{tmp_path}/"
+        )
+        plan = plan_edit(request)
+        [result] = run_edit(plan, noise_policy, sampling, Signature(model="m"))  # type: ignore[arg-type]
+        return read_history(result.path)[0]["steps"]
+
+    assert told("removal", Sampling()) == 3
+    assert told("removal", Sampling(steps=5)) == 5
+    assert told("fill", Sampling()) == 1

@@ -12,13 +12,14 @@ import torch
 from numpy.typing import NDArray
 
 from onefill.edit.canvas import Canvas
-from onefill.edit.crop import Box, Crop, bounding_box, choose_crop, shrink_mask, shrink_picture
+from onefill.edit.crop import Box, Crop, bounding_box, choose_crop, shrink_mask
 from onefill.edit.debug import save_pass
 from onefill.edit.encode import write_picture
 from onefill.edit.painting import Sampling, SettledSampling, Subject, paint_subjects
 from onefill.edit.passes import Pass
 from onefill.edit.record import EditRecord
 from onefill.edit.request import EditPlan
+from onefill.edit.show import show_crop
 from onefill.edit.stitch import default_feather, feather_weights, stitch
 from onefill.policy.flux_fill import FluxFillPolicy
 from onefill.policy.settings import PolicySettings
@@ -185,7 +186,7 @@ def _paint_pass(
         scene = scenes[id(work.plan)]
         key = (id(work.plan), id(work.canvas))
         if key not in subjects:
-            view = shrink_picture(work.canvas.view(scene.crop.box), scene.crop)
+            view = show_crop(work.canvas, scene.crop, scene.model_mask)
             subjects[key] = Subject(view=view, mask=scene.model_mask, prompt=scene.prompt)
         size = (scene.crop.width, scene.crop.height)
         groups[(size, scene.sampling)].append((work, scene, subjects[key]))

@@ -36,7 +36,7 @@ class Sampling:
         """What holds for a task, the policy's settings put where nothing was said."""
         own = policy.settings
         return SettledSampling(
-            steps=own.steps if self.steps is None else self.steps,
+            steps=own.steps_for(task) if self.steps is None else self.steps,
             guidance=own.guidance if self.guidance is None else self.guidance,
             negative=own.negative_prompt if self.negative is None else self.negative,
             strength=own.strength.get(task, 1.0) if self.strength is None else self.strength,
