@@ -69,7 +69,8 @@ WEIGHTS = {**VISION_WEIGHTS, "ends": 0.5, "taught": 0.3}
 """Of the losses of parts 3 and 4; the answer's weighs 1."""
 
 CONTESTS, HELD_OUT_CONTESTS, REMEMBERED = 40_000, 300, 6_000
-SEE_SHARE, READ_SHARE = 0.5, 0.06
+PARTS = {"see": 40.0, "read": 4.8, "together": 35.2, "harden": 35.0}
+"""Minutes of each part for the shipped judge; other times are divided likewise."""
 
 Log = Callable[[str], None]
 
@@ -135,7 +136,7 @@ def build(out: Path, cache: Path, minutes: float, seed: int, log: Log) -> None:
 
     Args:
         out: the folder; replaced only when all is done.
-        cache: fetched pictures, drawn contests and the states of the three parts.
+        cache: fetched pictures, drawn contests and the states of the four parts.
         minutes: wall time of the training; drawing and measuring are not counted.
         seed: of weights and draws.
         log: told one line now and then.
@@ -148,9 +149,9 @@ def build(out: Path, cache: Path, minutes: float, seed: int, log: Log) -> None:
     contests = load_contests(TRAIN, CONTESTS, seed, cache, log)
     held_out = load_contests(HELD_OUT, HELD_OUT_CONTESTS, seed, cache, log)
     student = new_student(seed)
-    see(student, contests, held_out, cache, minutes * SEE_SHARE, seed, log)
-    read(student, contests, held_out, cache, minutes * READ_SHARE, seed, log)
-    together(student, contests, held_out, cache, minutes * (1 - SEE_SHARE - READ_SHARE), seed, log)
+    for part in (see, read, together, harden):
+        share = PARTS[part.__name__] / sum(PARTS.values())
+        part(student, contests, held_out, cache, minutes * share, seed, log)
     staged = out.with_name(out.name + ".part")
     shutil.rmtree(staged, ignore_errors=True)
     save_measured(student.model, student.tokenizer, staged, cache, minutes, seed, log)
