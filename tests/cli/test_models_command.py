@@ -122,7 +122,11 @@ def test_folders_and_hub_ids_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("name", ["packet", "./absent", "/absent/folder", "../x", "", "a b/c"])
-def test_what_is_no_model_is_refused(name: str) -> None:
+def test_what_is_no_model_is_refused(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
     with pytest.raises(BadInput, match=r"--judge .*no such model; .*`onefill models`"):
         embedded.resolve("judges", name)
 

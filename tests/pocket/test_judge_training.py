@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from onefill.judge.preprocess import cut_patches
 from onefill.judge.query import build_messages, build_query
 from onefill.pocket import judge_training as training
+from onefill.pocket import judge_training_loop
 from onefill.pocket.judge_architecture import TowerSize
 from onefill.pocket.judge_training_hardening import RADIUS, in_both_lights
 from onefill.pocket.judge_training_reading import PairSource
@@ -135,7 +138,10 @@ def losses(student: training.Student, contests: Contests) -> tuple[float, float]
     return seen.item(), judged.item()
 
 
-def test_a_short_training_lowers_the_losses_and_goes_on(student, contests, tmp_path):
+def test_a_short_training_lowers_the_losses_and_goes_on(student, contests, tmp_path, monkeypatch):
+    # A clock that strikes whenever it is looked at: as many steps on a slow machine.
+    ticks = itertools.count()
+    monkeypatch.setattr(judge_training_loop.time, "monotonic", lambda: next(ticks) / 20)
     said: list[str] = []
     start = losses(student, contests)
     training.see(student, contests, contests, tmp_path, 6 / 60, 0, said.append)
