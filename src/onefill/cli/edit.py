@@ -62,6 +62,7 @@ from onefill.cli.model_options import (
 )
 from onefill.cli.options import Device, JsonFlag, Offline, Seed
 from onefill.errors import BadInput
+from onefill.launched import process_count
 
 if TYPE_CHECKING:
     from onefill.judge.model import Judge
@@ -126,7 +127,7 @@ def edit(
     """
     from onefill.cli.edit_finish import Finisher, FinishOptions
     from onefill.cli.edit_wishes import BatchOptions, PaintWishes
-    from onefill.edit.processes import own_device, process_count
+    from onefill.edit.processes import own_device
     from onefill.edit.region import Region
     from onefill.edit.request import EditRequest, choose_task
     from onefill.pocket.embedded import resolve

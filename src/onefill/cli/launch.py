@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from types import FrameType
 
 from onefill.errors import OnefillError
-from onefill.rl.launched import LAUNCHER
+from onefill.launched import LAUNCHER
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _INTERRUPTED = 130

@@ -11,8 +11,8 @@ from onefill.cli import console
 from onefill.cli.launch import launch
 from onefill.cli.options import JsonFlag, Offline
 from onefill.errors import BadInput
+from onefill.launched import is_first, process_count
 from onefill.rl import defaults
-from onefill.rl.launched import is_first, process_count
 
 if TYPE_CHECKING:
     from rich.table import Table

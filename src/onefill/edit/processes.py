@@ -2,41 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, TypeVar
+
+from onefill.launched import Place, local_index, process_count
 
 _Item = TypeVar("_Item")
 
 
-def process_count() -> int:
-    """How many processes a launcher started for this command; 1 without a launcher."""
-    return _number("WORLD_SIZE", 1)
-
-
 def own_device(device: str) -> str:
     """The device of this process: each of several takes a GPU of its own."""
-    return f"{device}:{_number('LOCAL_RANK', 0)}" if device == "cuda" and _shares() else device
+    return f"{device}:{local_index()}" if device == "cuda" and process_count() > 1 else device
 
 
-@dataclass(frozen=True)
-class Processes:
-    """This process among all that do a batch.
-
-    Attributes:
-        index: of this one, from 0.
-        count: of all.
-    """
-
-    index: int = 0
-    count: int = 1
-
-    @property
-    def is_first(self) -> bool:
-        """Whether this is the one that speaks for all."""
-        return self.index == 0
+class Processes(Place):
+    """This process among all that do a batch."""
 
     def share(self, items: Sequence[_Item]) -> list[_Item]:
         """What this process does of what there is, once all have seen what there is."""
@@ -57,17 +38,13 @@ class Processes:
 @contextmanager
 def join_processes() -> Iterator[Processes]:
     """This process's place; while this lasts, they can wait for one another."""
-    if not _shares():
+    if process_count() == 1:
         yield Processes()
         return
     state = _state()
     yield Processes(index=state.process_index, count=state.num_processes)
     # Not when something was raised: the others would wait for one that is gone.
     state.destroy_process_group()
-
-
-def _shares() -> bool:
-    return process_count() > 1
 
 
 def _state() -> Any:
@@ -79,10 +56,3 @@ def _state() -> Any:
 
 def _wait() -> None:
     _state().wait_for_everyone()
-
-
-def _number(variable: str, otherwise: int) -> int:
-    try:
-        return int(os.environ.get(variable, ""))
-    except ValueError:
-        return otherwise

@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -23,7 +22,7 @@ from torch import Tensor
 
 from onefill.errors import BadInput, OnefillError
 from onefill.interrupt import Interrupted
-from onefill.rl.launched import is_orphan, local_index, process_count
+from onefill.launched import Place, is_orphan, local_index, process_count
 
 _BUCKET = 16 * 2**20
 """Gradients are added up so many numbers at a time."""
@@ -34,22 +33,8 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
-@dataclass(frozen=True)
-class Processes:
-    """This process among all that train a run.
-
-    Attributes:
-        index: of this one, from 0.
-        count: of all.
-    """
-
-    index: int = 0
-    count: int = 1
-
-    @property
-    def is_first(self) -> bool:
-        """Whether this is the one that writes and speaks for all."""
-        return self.index == 0
+class Processes(Place):
+    """This process among all that train a run."""
 
     def own_device(self, device: torch.device) -> torch.device:
         """``device``, and of several GPUs one for each process.

@@ -3,9 +3,28 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 
 LAUNCHER = "ONEFILL_LAUNCHER"
 """The process that started this one, which stops when that is gone."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """This process among all that a launcher started for one command.
+
+    Attributes:
+        index: of this one, from 0.
+        count: of all.
+    """
+
+    index: int = 0
+    count: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the one that writes and speaks for all."""
+        return self.index == 0
 
 
 def process_count() -> int:
