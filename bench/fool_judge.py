@@ -34,6 +34,7 @@ from onefill.images import read_image
 from onefill.judge.loading import load_judge
 from onefill.judge.model import Judge
 from onefill.judge.query import build_query
+from onefill.judge.verdict import swap_symmetric
 from onefill.pocket import embedded
 from onefill.pocket.pairs import ALIGNMENT, CELLS, DIMENSIONS, LABELS, Pair
 from onefill.pocket.pairs_accuracy import held_out_pairs
@@ -77,7 +78,7 @@ def second_opinion(
 def symmetric(judge: Judge, first: Tensor, second: Tensor, queries: list[str]) -> Tensor:
     """P(first better) asked in both orders, pictures rounded to 8 bits by the judge itself."""
     forward, backward = judge.logits(first, second, queries), judge.logits(second, first, queries)
-    return torch.sigmoid((forward - backward) / 2)
+    return torch.sigmoid(swap_symmetric(forward, backward))
 
 
 def ways_to_ask(also: str | None) -> dict[str, RewardConfig]:

@@ -189,7 +189,7 @@ def test_a_quantizer_that_needs_a_gpu_is_refused_without_one(judge_folder: Path)
 
 @pytest.mark.parametrize("quantizer", ["bnb-8bit", "torchao-int8"])
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, quantizer: str) -> None:
-    monkeypatch.setattr("onefill.judge.quantize.find_spec", lambda name: None)
+    monkeypatch.setattr("onefill.quantizers.find_spec", lambda name: None)
     with pytest.raises(BadInput, match=r"needs the package .*; `pip install "):
         check_quantizer(quantizer, torch.device("cpu"))
 

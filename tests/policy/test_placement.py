@@ -11,13 +11,13 @@ from diffusers import FluxTransformer2DModel
 from torch import Tensor
 
 from onefill.errors import BadInput
-from onefill.policy import quantize
-from onefill.policy.choice import DTYPES, OFFLOADS, PRESETS, QUANTIZERS, Memory, ModelChoice
+from onefill.policy.choice import DTYPES, OFFLOADS, PRESETS, Memory, ModelChoice
 from onefill.policy.flux_fill import FluxFillPolicy
 from onefill.policy.loading import load_chosen, load_policy
 from onefill.policy.published import FLUX_FILL, PUBLISHED, find_published
 from onefill.policy.quantize import check_quantizer
 from onefill.policy.settings import PolicySettings
+from onefill.quantizers import QUANTIZERS
 
 from .conftest import disturb
 
@@ -62,7 +62,7 @@ def test_a_quantized_model_paints_nearly_the_same(
 
 @pytest.mark.parametrize("name", QUANTIZERS)
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setattr(quantize, "find_spec", lambda package: None)
+    monkeypatch.setattr("onefill.quantizers.find_spec", lambda package: None)
     with pytest.raises(BadInput, match=f"--quantize {name}: needs the package"):
         check_quantizer(name, torch.device("cuda"))
 

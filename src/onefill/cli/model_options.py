@@ -199,7 +199,8 @@ def name_adapter(adapter: Path | None, scale: float) -> str | None:
 def _choose_memory(
     dtype: str | None, offload: str | None, quantize: str | None, vram: int | None, *, large: bool
 ) -> Memory:
-    from onefill.policy.choice import DTYPES, OFFLOADS, PRESETS, QUANTIZERS, Memory
+    from onefill.policy.choice import DTYPES, OFFLOADS, PRESETS, Memory
+    from onefill.quantizers import QUANTIZERS
 
     known = {"dtype": DTYPES, "offload": OFFLOADS, "quantize": QUANTIZERS, "vram": tuple(PRESETS)}
     typed = {"dtype": dtype, "offload": offload, "quantize": quantize, "vram": vram}

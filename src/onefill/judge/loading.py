@@ -44,7 +44,7 @@ def load_judge(
         offline: take a hub id from the local cache only.
         device_map: spread the weights over several devices, as in transformers: "auto", or names
             of modules and devices; instead of ``device``.
-        quantize: one of ``onefill.judge.quantize.QUANTIZERS``.
+        quantize: one of ``onefill.quantizers.QUANTIZERS``.
 
     Raises:
         BadInput: there is no such judge, its files are incomplete or damaged, it is another

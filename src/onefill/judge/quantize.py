@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import Any
 
 import torch
 
 from onefill.errors import BadInput
+from onefill.quantizers import QUANTIZERS, check_package
 
-_PACKAGES = {"bnb-8bit": "bitsandbytes", "bnb-4bit": "bitsandbytes", "torchao-int8": "torchao"}
 _DEVICES = {"bnb-8bit": ("cpu", "cuda"), "bnb-4bit": ("cuda",), "torchao-int8": ("cpu", "cuda")}
-
-QUANTIZERS = tuple(_PACKAGES)
-"""What ``--quantize`` takes: a package and what it makes of the linear layers' weights."""
 
 
 def check_quantizer(name: str, device: torch.device) -> None:
@@ -38,9 +34,7 @@ def check_quantizer(name: str, device: torch.device) -> None:
             f"{where}: works on {' or '.join(devices)}, and this judge is to run on {device.type}; "
             f"try {instead}--dtype bfloat16"
         )
-    package = _PACKAGES[name]
-    if find_spec(package) is None:
-        raise BadInput(f"{where}: needs the package {package}; `pip install {package}`")
+    check_package(name)
 
 
 def check_trainable(model: Any, where: str) -> None:

@@ -65,6 +65,16 @@ def swap_symmetric(forward: Tensor, backward: Tensor) -> Tensor:
     return (forward - backward) / 2
 
 
+def order_gaps(forward: Tensor, backward: Tensor) -> Tensor:
+    """How far apart the two orders' probabilities for the first image are, 0 to 1.
+
+    Args:
+        forward: logits with the first image shown first, divided by the temperature if any.
+        backward: likewise, with the second image shown first.
+    """
+    return (torch.sigmoid(forward) - torch.sigmoid(-backward)).abs()
+
+
 @torch.no_grad()
 def ask(
     judge: Judge,
@@ -108,10 +118,10 @@ def verdicts_from_logits(
     """
     heat = forward.new_tensor([judge.calibration.get(f"{task.name}/{dim}", 1.0) for dim in dims])
     p_first = torch.sigmoid(swap_symmetric(forward, backward) / heat).tolist()
-    gaps = torch.sigmoid(forward / heat) - torch.sigmoid(-backward / heat)
+    gaps = order_gaps(forward / heat, backward / heat)
     return [
         Verdict(task.name, dim, p, gap, _winner(p))
-        for dim, p, gap in zip(dims, p_first, gaps.abs().tolist(), strict=True)
+        for dim, p, gap in zip(dims, p_first, gaps.tolist(), strict=True)
     ]
 
 

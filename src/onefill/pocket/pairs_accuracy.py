@@ -12,7 +12,7 @@ from onefill.judge.calibration import expected_calibration_error, reliability
 from onefill.judge.loading import load_judge
 from onefill.judge.model import ImageFeatures, Judge
 from onefill.judge.query import build_query
-from onefill.judge.verdict import both_orders, swap_symmetric
+from onefill.judge.verdict import both_orders, order_gaps, swap_symmetric
 from onefill.pocket.pairs import CELLS, Pair, draw_pair
 from onefill.pocket.pictures import Pictures, load_pictures
 from onefill.pocket.sources import HELD_OUT
@@ -102,12 +102,12 @@ def accuracy_of(
     right = first_better > 0.5
     alone = ((forward > 0) == right).float().mean() + ((backward < 0) == right).float().mean()
     common = swap_symmetric(forward, backward)
-    gaps = torch.sigmoid(forward / temperature) - torch.sigmoid(-backward / temperature)
+    gaps = order_gaps(forward / temperature, backward / temperature)
     sure = torch.sigmoid(common / temperature).tolist()
     return {
         "accuracy": round(float(alone) / 2, 4),
         "both_orders": round(float(((common > 0) == right).float().mean()), 4),
-        "order_gap": round(float(gaps.abs().mean()), 4),
+        "order_gap": round(float(gaps.mean()), 4),
         "ece": round(expected_calibration_error(reliability(sure, right.tolist())), 4),
         "n": len(right),
     }

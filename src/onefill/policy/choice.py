@@ -17,9 +17,6 @@ OFFLOADS = ("none", "model", "sequential", "group")
 """What waits in the machine's own memory until it is needed: nothing, whole models one after
 another, single layers, or blocks of layers, the next of which is fetched while one computes."""
 
-QUANTIZERS = ("bnb-8bit", "bnb-4bit", "torchao-int8")
-"""A package, and what it makes of the transformer's weights."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Memory:
@@ -28,7 +25,7 @@ class Memory:
     Attributes:
         dtype: one of ``DTYPES``.
         offload: one of ``OFFLOADS``.
-        quantize: one of ``QUANTIZERS``, or None.
+        quantize: one of ``onefill.quantizers.QUANTIZERS``, or None.
     """
 
     dtype: str = "float32"

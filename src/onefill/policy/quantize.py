@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import Any
 
 import torch
 
 from onefill.errors import BadInput
+from onefill.quantizers import check_package
 
-_PACKAGES = {"bnb-8bit": "bitsandbytes", "bnb-4bit": "bitsandbytes", "torchao-int8": "torchao"}
 _DEVICES = {"bnb-8bit": ("cuda",), "bnb-4bit": ("cuda",), "torchao-int8": ("cpu", "cuda")}
 
 
@@ -23,14 +22,12 @@ def check_quantizer(name: str, device: torch.device) -> None:
     Raises:
         BadInput: the device is not the quantizer's, or its package is not installed.
     """
-    where, package = f"--quantize {name}", _PACKAGES[name]
     if device.type not in _DEVICES[name]:
         raise BadInput(
-            f"{where}: works on {' or '.join(_DEVICES[name])} and not on {device.type}; "
+            f"--quantize {name}: works on {' or '.join(_DEVICES[name])} and not on {device.type}; "
             "leave it out, or try --quantize torchao-int8"
         )
-    if find_spec(package) is None:
-        raise BadInput(f"{where}: needs the package {package}; `pip install {package}`")
+    check_package(name)
 
 
 def quantization(name: str, device: torch.device, dtype: torch.dtype) -> dict[str, Any]:

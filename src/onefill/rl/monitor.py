@@ -18,7 +18,7 @@ from torch import Tensor
 
 from onefill.data.source import SampleSource
 from onefill.judge.model import Judge
-from onefill.judge.verdict import both_orders, swap_symmetric
+from onefill.judge.verdict import both_orders, order_gaps, swap_symmetric
 from onefill.policy.flux_fill import FluxFillPolicy
 from onefill.rl.batch import Batch, make_batch
 from onefill.rl.config import MonitorConfig
@@ -203,10 +203,9 @@ class Monitor:
         images, questions = batch.paste(pictures), batch.questions
         first, second = (look(self._judge, seen, questions) for seen in (images, reference))
         forward, backward = both_orders(self._judge, first, second, questions.queries)
-        gap = torch.sigmoid(forward) - torch.sigmoid(-backward)
         return Figures(
             reward=torch.sigmoid(swap_symmetric(forward, backward)).mean().item(),
-            order_gap=gap.abs().mean().item(),
+            order_gap=order_gaps(forward, backward).mean().item(),
             seam=seam_error(images, batch.masks),
             outside=outside_drift(pictures, batch.images, batch.masks),
         )
