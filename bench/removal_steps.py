@@ -21,7 +21,7 @@ from onefill.allocator import keep_freed_memory
 from onefill.images import read_image
 from onefill.pocket import embedded
 from onefill.pocket.pool import draw_pool
-from onefill.pocket.score import HeldOut, paint, read_held_out, surrounding_colour
+from onefill.pocket.score import HeldOut, paint, psnr, read_held_out, surrounding_colour
 from onefill.pocket.sources import TRAIN
 from onefill.pocket.vocabulary import REMOVAL_PROMPT
 from onefill.policy.flux_fill import FluxFillPolicy
@@ -41,7 +41,7 @@ def gains(
         painted = paint(policy, scenes, prompts, 0, steps=steps, strength=strength)
         gain = np.array(
             [
-                10 * np.log10(_error(surrounding_colour(p, m), t[m]) / _error(r[m], t[m]))
+                psnr(r[m], t[m]) - psnr(surrounding_colour(p, m), t[m])
                 for p, m, t, r in zip(scenes.pictures, scenes.masks, truths, painted, strict=True)
             ]
         )
@@ -50,10 +50,6 @@ def gains(
             "error": round(float(gain.std(ddof=1) / len(gain) ** 0.5), 2),
         }
     return found
-
-
-def _error(result: NDArray[np.floating], truth: NDArray[np.uint8]) -> float:
-    return max(float(np.square(result.astype(np.float64) - truth).mean()), 1e-2)
 
 
 def main() -> None:

@@ -66,15 +66,14 @@ def measure_run(folder: Path) -> dict[str, dict[str, float]]:
 
 def _held_out(name: str, policy: FluxFillPolicy) -> Batch:
     task = load_tasks().get(name)
-    source = open_source(embedded.scenes("heldout"), [task], 0)
-    count = min(_COUNT, source.count(name))
     if name == "removal":  # in the order of the scenes' file, for their true backgrounds
         scenes = read_held_out(embedded.scenes("heldout"), name)
-        samples = source.batch(name, 0, count, policy.settings.size)
-        batch = make_batch(task, samples, "cpu")
-        pictures = torch.from_numpy(scenes.pictures[:count]).permute(0, 3, 1, 2).float() / 255
-        masks = torch.from_numpy(scenes.masks[:count]).float()[:, None]
-        return Batch(task, pictures, masks, [None] * count, batch.keys, batch.names)
+        names = [str(row["image"]) for row in scenes.rows[:_COUNT]]
+        pictures = torch.from_numpy(scenes.pictures[:_COUNT]).permute(0, 3, 1, 2).float() / 255
+        masks = torch.from_numpy(scenes.masks[:_COUNT]).float()[:, None]
+        return Batch(task, pictures, masks, [None] * len(names), names, names)
+    source = open_source(embedded.scenes("heldout"), [task], 0)
+    count = min(_COUNT, source.count(name))
     return make_batch(task, source.batch(name, 0, count, policy.settings.size), "cpu")
 
 

@@ -191,10 +191,7 @@ def read(
     def step(rng: np.random.Generator) -> Losses:
         pairs = source.draw(64, rng)
         tokens = memory[pairs.contests, pairs.places].float()
-        with torch.no_grad():
-            teacher = teacher_scores(student.vision_heads, tokens, pairs)
-        answer, ends = student.reader(pairs.queries, tokens)
-        return reading_loss(answer, ends, student.reading_heads, pairs, teacher)
+        return _reading_losses(student, tokens, pairs)
 
     run_stage(
         "reads", cache / "judge-state" / "read", student.modules(),
@@ -251,11 +248,15 @@ def _all_losses(
 ) -> Losses:
     tokens = _tokens(student, pictures)
     losses = _vision_loss(student, tokens, batch)
-    shown = tokens[pairs.contests, pairs.places]
+    return {**losses, **_reading_losses(student, tokens[pairs.contests, pairs.places], pairs)}
+
+
+def _reading_losses(student: Student, tokens: Tensor, pairs: PairBatch) -> Losses:
+    """Of the language model, on the tokens (B, 2, N, width) of pairs."""
     with torch.no_grad():
-        teacher = teacher_scores(student.vision_heads, shown, pairs)
-    answer, ends = student.reader(pairs.queries, shown)
-    return {**losses, **reading_loss(answer, ends, student.reading_heads, pairs, teacher)}
+        teacher = teacher_scores(student.vision_heads, tokens, pairs)
+    answer, ends = student.reader(pairs.queries, tokens)
+    return reading_loss(answer, ends, student.reading_heads, pairs, teacher)
 
 
 def _varied(

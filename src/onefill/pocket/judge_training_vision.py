@@ -8,7 +8,6 @@ tokens, the very tokens that the language model will read.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -239,6 +238,3 @@ def vision_accuracy(
         named = (labels.argmax(-1) == batch["shown"].flatten())[batch["shown"].flatten() >= 0]
         right.setdefault("names", []).extend(named.float().tolist())
     return {cell: float(np.mean(values)) for cell, values in sorted(right.items()) if values}
-
-
-Log = Callable[[str], None]

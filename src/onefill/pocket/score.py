@@ -175,10 +175,10 @@ def _compare_removals(
     ):
         truth = _pixels(scenes / row["truth"]).astype(np.float64)[mask]
         smooth = fill_smoothly(picture.transpose(2, 0, 1).astype(np.float32) / 255, mask)
-        edit.append(_psnr(edited[mask], truth))
-        model.append(_psnr(painted[mask], truth))
-        membrane.append(_psnr(255 * smooth.transpose(1, 2, 0)[mask], truth))
-        mean.append(_psnr(surrounding_colour(picture, mask), truth))
+        edit.append(psnr(edited[mask], truth))
+        model.append(psnr(painted[mask], truth))
+        membrane.append(psnr(255 * smooth.transpose(1, 2, 0)[mask], truth))
+        mean.append(psnr(surrounding_colour(picture, mask), truth))
     gains = np.array(edit) - np.array(mean)
     return {
         "psnr": float(np.mean(edit)),
@@ -200,7 +200,8 @@ def surrounding_colour(picture: NDArray[np.uint8], mask: NDArray[np.bool_]) -> N
     return colour
 
 
-def _psnr(result: NDArray[Any], truth: NDArray[np.float64]) -> float:
+def psnr(result: NDArray[Any], truth: NDArray[Any]) -> float:
+    """PSNR in dB of grey levels in [0, 255], at most 68."""
     error = np.square(result.astype(np.float64) - truth).mean()
     return float(10 * np.log10(255**2 / max(error, 1e-2)))
 

@@ -8,7 +8,6 @@ so many samples.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -23,10 +22,10 @@ from onefill.judge.verdict import TIE_BAND
 from onefill.policy.flux_fill import FluxFillPolicy
 from onefill.rl.batch import Batch, make_batch
 from onefill.rl.processes import Processes
-from onefill.rl.randomness import Purpose, noise_generators
+from onefill.rl.randomness import Purpose
 from onefill.rl.reference import Reference
 from onefill.rl.reward import preferences
-from onefill.rl.rollout import Sampler, full_denoising
+from onefill.rl.rollout import Sampler, painted_from_seed
 from onefill.tasks.types import Task
 
 
@@ -141,10 +140,10 @@ class HeldOut:
     def _denoise(self, name: str, batch: Batch, purpose: Purpose, count: int) -> Tensor:
         def denoise(places: range) -> Tensor:
             part = batch.select(places).to(self._policy.device)
-            conditions = self._policy.encode(part.images, part.masks, part.prompts)
-            generators = noise_generators(self._seed, purpose, zlib.crc32(name.encode()), places)
-            noise = self._policy.noise(conditions, generators)
-            return full_denoising(self._policy, part, conditions, noise, self._sampler).cpu()
+            pictures = painted_from_seed(
+                self._policy, part, self._sampler, self._seed, purpose, places
+            )
+            return part.paste(pictures).cpu()
 
         return torch.cat(self._by_batch(name, count, denoise))
 

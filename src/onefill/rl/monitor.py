@@ -8,7 +8,6 @@ picture.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -23,10 +22,10 @@ from onefill.policy.flux_fill import FluxFillPolicy
 from onefill.rl.batch import Batch, make_batch
 from onefill.rl.config import MonitorConfig
 from onefill.rl.processes import Processes
-from onefill.rl.randomness import Purpose, noise_generators
+from onefill.rl.randomness import Purpose
 from onefill.rl.reference import Reference
 from onefill.rl.reward import look
-from onefill.rl.rollout import Sampler, painted
+from onefill.rl.rollout import Sampler, painted_from_seed
 from onefill.tasks.types import Task
 
 _VISIBLE = 1 / 255
@@ -134,7 +133,7 @@ class Monitor:
 
         def look(name: str) -> tuple[Figures, Figures]:
             scenes = self._scenes_of(name)
-            now = self._figures(scenes.batch, scenes.reference, self._paint(name, scenes.batch))
+            now = self._figures(scenes.batch, scenes.reference, self._paint(scenes.batch))
             return now, scenes.start
 
         figures: dict[str, Any] = {}
@@ -184,19 +183,16 @@ class Monitor:
             samples = self._source.batch(name, 0, count, self._policy.settings.size)
             batch = make_batch(self._tasks[name], samples, self._policy.device)
             with self._start.active():
-                reference = self._paint(name, batch, Purpose.HELD_OUT_REFERENCE_NOISE)
-                start = self._paint(name, batch)
+                reference = self._paint(batch, Purpose.HELD_OUT_REFERENCE_NOISE)
+                start = self._paint(batch)
             reference = batch.paste(reference)
             self._scenes[name] = _Scenes(batch, reference, self._figures(batch, reference, start))
         return self._scenes[name]
 
-    def _paint(self, name: str, batch: Batch, purpose: Purpose = Purpose.HELD_OUT_NOISE) -> Tensor:
-        conditions = self._policy.encode(batch.images, batch.masks, batch.prompts)
-        generators = noise_generators(
-            self._seed, purpose, zlib.crc32(name.encode()), range(len(batch))
+    def _paint(self, batch: Batch, purpose: Purpose = Purpose.HELD_OUT_NOISE) -> Tensor:
+        return painted_from_seed(
+            self._policy, batch, self._sampler, self._seed, purpose, range(len(batch))
         )
-        noise = self._policy.noise(conditions, generators)
-        return painted(self._policy, conditions, noise, self._sampler)
 
     @torch.no_grad()
     def _figures(self, batch: Batch, reference: Tensor, pictures: Tensor) -> Figures:

@@ -6,6 +6,7 @@ call with gradient (Algorithms 1 and 2, the lines of x_ref and x_theta).
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,7 @@ from onefill.policy.conditions import Conditions
 from onefill.policy.flux_fill import FluxFillPolicy
 from onefill.policy.sampling import sigma_schedule
 from onefill.rl.batch import Batch
+from onefill.rl.randomness import Purpose, noise_generators
 from onefill.rl.reference import Reference
 
 
@@ -41,6 +43,30 @@ def painted(
     """The whole pictures that the policy paints, before the samples' own pixels are put back."""
     latents = policy.sample(conditions, noise, steps=sampler.steps, guidance=sampler.guidance)
     return policy.decode(latents, conditions)
+
+
+def painted_from_seed(
+    policy: FluxFillPolicy,
+    batch: Batch,
+    sampler: Sampler,
+    seed: int,
+    purpose: Purpose,
+    places: range,
+) -> Tensor:
+    """The same with noise that follows from seed, purpose and task alone, for measuring.
+
+    Args:
+        policy: the model, whatever weights it has at the moment.
+        batch: the samples.
+        sampler: how they are denoised.
+        seed: of the noise.
+        purpose: of the noise.
+        places: of the samples among those of their task.
+    """
+    conditions = policy.encode(batch.images, batch.masks, batch.prompts)
+    task = zlib.crc32(batch.task.name.encode())
+    noise = policy.noise(conditions, noise_generators(seed, purpose, task, places))
+    return painted(policy, conditions, noise, sampler)
 
 
 def reference_images(
