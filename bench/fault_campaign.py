@@ -32,7 +32,7 @@ import numpy as np
 from PIL import Image
 
 _INSIDE = "ONEFILL_FAULTS_INSIDE"
-_DISK = 256 << 20  # bytes of the small disk; a run in it may grow for a while
+_DISK = 64 << 20  # bytes of the small disk
 _FOREVER = 100_000  # steps that nobody waits for
 _PATIENCE = 300  # seconds
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from onefill.cli import console
 from onefill.errors import BadInput, OnefillError
+from onefill.files import replace_text
 
 if TYPE_CHECKING:
     from onefill.cli.edit_ranking import Ranked
@@ -200,14 +201,10 @@ class Finisher:
                 entry | {"path": entry["path"] and Path(entry["path"]).name} for entry in entries
             ],
         }
-        part = path.with_name(f".{path.name}.part")
         try:
-            part.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", "utf-8")
-            part.replace(path)
+            replace_text(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
         except OSError as error:
             raise OnefillError(f"{path}: cannot be written ({error.strerror})") from error
-        finally:
-            part.unlink(missing_ok=True)
 
     def _compare(self, plan: EditPlan, entries: Sequence[dict[str, Any]]) -> None:
         from onefill.edit.compare import compare_sheet

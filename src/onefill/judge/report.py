@@ -13,6 +13,7 @@ from typing import Any
 from PIL import Image
 
 from onefill.errors import BadInput, OnefillError
+from onefill.files import replace_text
 from onefill.images import read_image
 from onefill.judge.accuracy import AccuracyTable, Answer, Cell, Share, accuracy_table
 from onefill.judge.calibration import Bin
@@ -72,11 +73,9 @@ def write_report(path: Path, title: str, rows: Sequence[Answer], notes: Sequence
         _mistakes(rows),
         "</body></html>\n",
     ]
-    aside = path.with_name(f".{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_text("\n".join(parts), encoding="utf-8")
-        aside.replace(path)
+        replace_text(path, "\n".join(parts))
     except OSError as error:
         raise OnefillError(f"{path}: the page cannot be written ({error})") from error
 

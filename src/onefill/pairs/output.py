@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from onefill.errors import BadInput, OnefillError
+from onefill.files import replace_text
 from onefill.pairs.subject import Picture
 from onefill.tasks.types import Mask
 
@@ -81,9 +82,7 @@ class PairsFolder:
     def _create(self, settings: Mapping[str, Any], where: str) -> None:
         try:
             (self.path / PICTURES).mkdir(parents=True, exist_ok=True)
-            staged = self.path / f"{SETTINGS}.part"
-            staged.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
-            staged.replace(self.path / SETTINGS)
+            replace_text(self.path / SETTINGS, json.dumps(settings, indent=1) + "\n")
         except OSError as error:
             raise BadInput(
                 f"{where}: cannot be made ({error.strerror}); name another folder"

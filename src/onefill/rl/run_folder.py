@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from onefill.errors import BadInput
+from onefill.files import replace_text
 from onefill.rl.config import RunConfig
 from onefill.rl.config_file import build_config, differences, dump_config
 from onefill.rl.resume import refuse_changes
@@ -46,19 +47,19 @@ class RunFolder:
 
     def write_config(self, config: RunConfig) -> None:
         """Write ``config.yaml``, whole or not at all."""
-        _replace(self.config_file, dump_config(config))
+        replace_text(self.config_file, dump_config(config))
 
     def write_status(self, status: Mapping[str, Any]) -> None:
         """Write ``status.json``, whole or not at all."""
-        _replace(self.status, json.dumps(status, indent=2, ensure_ascii=False) + "\n")
+        replace_text(self.status, json.dumps(status, indent=2, ensure_ascii=False) + "\n")
 
     def write_report(self, page: str) -> None:
         """Write ``report.html``, whole or not at all."""
-        _replace(self.report, page)
+        replace_text(self.report, page)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write ``summary.json``, whole or not at all."""
-        _replace(self.summary, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+        replace_text(self.summary, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
 
 
 def default_name(now: datetime) -> Path:
@@ -125,9 +126,3 @@ def _check_writable(flag: str, path: Path) -> None:
         raise BadInput(f"{flag} {path}: {existing} is a file; choose another place")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise BadInput(f"{flag} {path}: {existing} cannot be written to; choose another place")
-
-
-def _replace(path: Path, text: str) -> None:
-    aside = path.with_name(f".{path.name}.partial")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(path)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
+from onefill.files import replace_bytes
 from onefill.rl.evaluate import WinRates
 from onefill.rl.metrics import PHASES
 from onefill.rl.sheets import SheetRow, draw_sheet
@@ -78,6 +80,8 @@ def write_sheet(run: Training) -> None:
     if not run.processes.is_first:
         return
     path = run.folder.samples / f"step-{run.step:06d}.png"
-    draw_sheet(f"step {run.step}", rows).save(path)
+    sheet = io.BytesIO()
+    draw_sheet(f"step {run.step}", rows).save(sheet, "PNG")
+    replace_bytes(path, sheet.getvalue())
     for follower in run.metrics.followers:
         follower.picture(run.step, path)

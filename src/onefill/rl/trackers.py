@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -108,27 +109,44 @@ def flatten(kind: str, values: Mapping[str, Any]) -> dict[str, float]:
 
 
 class _TensorBoard:
-    """Event files in the run folder; ``tensorboard --logdir runs`` shows them."""
+    """Event files in the run folder; ``tensorboard --logdir runs`` shows them.
+
+    The library's own writer hands its events to a thread. On a full disk that dies with a
+    traceback, and the run would wait for it for ever; written here, a full disk is heard of.
+    """
 
     def __init__(self, config: RunConfig, folder: RunFolder, step: int) -> None:
-        from tensorboardX import SummaryWriter
+        from tensorboardX import summary
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto.event_pb2 import Event, SessionLog
 
-        purge = step + 1 if step else None
-        self._writer = SummaryWriter(str(folder.path / "tensorboard"), purge_step=purge)
-        self._writer.add_text("config", f"```\n{folder.config_file.read_text('utf-8')}```", step)
+        self._summary, self._event = summary, Event
+        place = folder.path / "tensorboard"
+        place.mkdir(exist_ok=True)
+        self._file = EventsWriter(str(place / "events"))
+        if step:
+            begun = SessionLog(status=SessionLog.START)
+            self._file.write_event(
+                Event(wall_time=time.time(), step=step + 1, file_version="brain.Event:2")
+            )
+            self._file.write_event(Event(wall_time=time.time(), step=step + 1, session_log=begun))
+        self._add(summary.text("config", f"```\n{folder.config_file.read_text('utf-8')}```"), step)
 
     def log(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
         for name, value in flatten(kind, values).items():
-            self._writer.add_scalar(name, value, step)
-        self._writer.flush()
+            self._add(self._summary.scalar(name, value), step)
+        self._file.flush()
 
     def picture(self, step: int, path: Path) -> None:
         with Image.open(path) as sheet:
             pixels = np.asarray(sheet.convert("RGB"))
-        self._writer.add_image("samples", pixels, step, dataformats="HWC")
+        self._add(self._summary.image("samples", pixels, dataformats="HWC"), step)
 
     def close(self) -> None:
-        self._writer.close()
+        self._file.close()
+
+    def _add(self, summary: Any, step: int) -> None:
+        self._file.write_event(self._event(wall_time=time.time(), step=step, summary=summary))
 
 
 class _Wandb:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from onefill.errors import BadInput, OnefillError
+from onefill.files import replace_text
 from onefill.judge.training.settings import JudgeTrainingSettings
 
 
@@ -49,7 +50,7 @@ class TrainingFolder:
         document = {"settings": settings.to_json(), "files": _hashes(settings)}
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
-            _replace(self.settings, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+            replace_text(self.settings, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
         except OSError as error:
             raise OnefillError(f"{self.path}: cannot be written ({error}); make room") from error
 
@@ -70,7 +71,7 @@ class TrainingFolder:
                 break  # cut short by a crash
             if row["step"] <= step:
                 kept.append(line)
-        _replace(self.metrics, "".join(kept))
+        replace_text(self.metrics, "".join(kept))
 
     def discard_if_unused(self) -> None:
         """Leave nothing behind of a training that was refused before its first checkpoint."""
@@ -90,7 +91,7 @@ class TrainingFolder:
                 shutil.rmtree(target)
             (self.stage / name).replace(target)
         self.stage.rmdir()
-        _replace(self.summary, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+        replace_text(self.summary, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
         shutil.rmtree(self.checkpoints)
 
 
@@ -158,9 +159,3 @@ def _hashes(settings: JudgeTrainingSettings) -> dict[str, str]:
                 f"{name}: cannot be read ({error.strerror}); name a jsonl file of pairs"
             ) from error
     return hashes
-
-
-def _replace(path: Path, text: str) -> None:
-    aside = path.with_name(f".{path.name}.partial")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(path)
