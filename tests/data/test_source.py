@@ -199,6 +199,12 @@ def test_a_malformed_line_is_told_with_its_number(line, reason, draw_picture, wr
     assert "\n" not in str(told.value)
 
 
+def test_what_other_tools_write_into_a_line_is_no_fault(draw_picture, write_rows):
+    draw_picture("a.png")
+    path = write_rows('\ufeff{"image": "a.png", "prompt": "x", "score": NaN}')
+    assert open_source(path, [FILL], seed=0).count("fill") == 1
+
+
 @pytest.mark.parametrize("content", [b"", b"no picture at all", b"\x89PNG\r\n\x1a\n cut"])
 def test_a_file_that_is_no_picture_is_told_before_training(content, draw_picture, tmp_path):
     draw_picture("a.png")

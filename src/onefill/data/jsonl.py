@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from onefill.errors import BadInput
+from onefill.json_lines import read_json_lines
 
 _EXAMPLE = '{"image": "a.png", "mask": "a-mask.png", "prompt": "straw hat", "task": "fill"}'
 
@@ -41,23 +42,17 @@ def read_rows(path: Path) -> list[Row]:
         BadInput: the file cannot be read, or a line is malformed or names a missing file; the
             message tells which line.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path}: cannot be read as UTF-8 text ({_reason(error)})") from error
-    return [_parse_row(path, number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    # Whatever another tool has written into a key of its own is no fault.
+    lines = read_json_lines(path, numbers_only=False)
+    return [_check_row(path, number, row) for number, row in lines]
 
 
-def _parse_row(path: Path, number: int, line: str) -> Row:
+def _check_row(path: Path, number: int, row: dict[str, Any] | str) -> Row:
     origin = f"{path}, line {number}"
-    try:
-        row = json.loads(line)
-    except ValueError as error:
+    if isinstance(row, str):
         raise BadInput(
-            f"{origin}: not JSON ({error}); write one object per line, as {_EXAMPLE}"
-        ) from error
-    if not isinstance(row, dict):
-        raise BadInput(f"{origin}: not a JSON object; write one per line, as {_EXAMPLE}")
+            f"{origin}: not a JSON object ({row}); write one object per line, as {_EXAMPLE}"
+        )
     image = _text(row, ("image", "file_name"), origin)
     if image is None:
         raise BadInput(f"{origin}: no key 'image'; write it as {_EXAMPLE}")
@@ -89,7 +84,3 @@ def _existing(path: Path, origin: str) -> Path:
             f"{origin}: {path} is no file; paths are relative to the folder of the jsonl file"
         )
     return path
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from onefill.edit.output import name_outputs
 from onefill.edit.region import Region
 from onefill.edit.request import EditRequest, choose_task
 from onefill.errors import BadInput
+from onefill.json_lines import read_json_lines
 from onefill.tasks.registry import TaskRegistry
 
 _PHOTOGRAPHS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif")
@@ -97,10 +97,11 @@ def read_jobs(
     Raises:
         BadInput: the file cannot be read or holds no line, or a line has a fault; it is named.
     """
+    _check_length(file)
     jobs = []
-    for number, text in _lines(file):
+    for number, row in read_json_lines(file, flag="--jobs"):
         where = f"{file} line {number}"
-        line = _parse(text, where)
+        line = _parse(row, where)
         try:
             jobs.append(
                 _Reader(file, usual, registry, task, folder, allow_outside).job(line, where)
@@ -307,25 +308,20 @@ def _pictures(folder: Path, *, flag: str) -> list[Path]:
         raise BadInput(f"{flag} {folder}: cannot be read ({error.strerror})") from error
 
 
-def _lines(file: Path) -> list[tuple[int, str]]:
+def _check_length(file: Path) -> None:
     try:
-        if file.stat().st_size > _MOST_BYTES:
-            raise BadInput(f"--jobs {file}: over {_MOST_BYTES // 2**20} MiB; split it")
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise BadInput(f"--jobs {file}: cannot be read ({reason}); name a jsonl file") from error
-    numbered = enumerate(text.split("\n"), start=1)
-    return [(number, line) for number, line in numbered if line.strip()]
+        length = file.stat().st_size
+    except (OSError, ValueError):
+        return  # reading it will say so
+    if length > _MOST_BYTES:
+        raise BadInput(f"--jobs {file}: over {_MOST_BYTES // 2**20} MiB; split it")
 
 
-def _parse(text: str, where: str) -> _Line:
-    try:
-        row = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise BadInput(f"{where}: no JSON ({error}); write {_EXAMPLE}") from error
-    if not isinstance(row, dict):
-        raise BadInput(f"{where}: no JSON object; write {_EXAMPLE}")
+def _parse(row: dict[str, Any] | str, where: str) -> _Line:
+    if isinstance(row, str):
+        raise BadInput(
+            f"{where}: no JSON object ({row}); a jsonl file has one a line, as {_EXAMPLE}"
+        )
     try:
         return _Line.model_validate(row)
     except ValidationError as error:

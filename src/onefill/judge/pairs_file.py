@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from onefill.errors import BadInput
+from onefill.json_lines import read_json_lines
 from onefill.judge.pair import WINNERS, PreferencePair
 from onefill.judge.query import answerable
 from onefill.tasks.registry import TaskRegistry
@@ -52,9 +53,11 @@ def examine_pairs(
     """
     reader = _Reader(path, registry)
     line = 0
-    for line, text in _lines(path):
-        row, faults = reader.examine(text)
-        yield line, faults or reader.build(line, row)
+    for line, row in read_json_lines(path):
+        if isinstance(row, str):
+            yield line, [f"{row}; write one object a line"]
+        else:
+            yield line, reader.faults(row) or reader.build(line, row)
     if not line:
         raise BadInput(f"{path}: {_NO_PAIR}")
 
@@ -62,20 +65,6 @@ def examine_pairs(
 _NO_PAIR = (
     'holds no pair; write one a line, as {"first": "a.png", "second": "b.png", "task": "fill"}'
 )
-
-
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """The lines that are not blank, numbered from 1."""
-    try:
-        with path.open("rb") as file:
-            for number, text in enumerate(file, start=1):
-                if number == 1:
-                    text = text.removeprefix(b"\xef\xbb\xbf")
-                if text.strip():
-                    yield number, text
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise BadInput(f"{path}: cannot be read ({reason}); name a jsonl file of pairs") from error
 
 
 class _Reader:
@@ -86,18 +75,9 @@ class _Reader:
         self._registry = registry
         self._found: dict[str, str | None] = {}
 
-    def examine(self, text: bytes) -> tuple[Mapping[str, Any], list[str]]:
-        """The row of a line, and what is wrong with it."""
-        try:
-            row = json.loads(text.decode("utf-8"), parse_constant=_refuse_constant)
-        except UnicodeDecodeError:
-            return {}, ["not UTF-8 text; save the file as UTF-8"]
-        except (ValueError, RecursionError) as error:
-            reason = str(error).splitlines()[0]
-            return {}, [f"not JSON ({reason}); write one object a line"]
-        if not isinstance(row, dict):
-            return {}, [f"a JSON {type(row).__name__}, not an object; write one object a line"]
-        return row, [*self._faults_of_files(row), *self._faults_of_answers(row)]
+    def faults(self, row: Mapping[str, Any]) -> list[str]:
+        """What is wrong with a row."""
+        return [*self._faults_of_files(row), *self._faults_of_answers(row)]
 
     def build(self, line: int, row: Mapping[str, Any]) -> PreferencePair:
         """The pair of a row without faults."""
@@ -223,10 +203,6 @@ def _fault_of_strength(value: Any) -> str | None:
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1:
         return None
     return f"a strength is a number from 0 to 1, not {_short(value)}"
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")
 
 
 def _short(value: Any) -> str:
