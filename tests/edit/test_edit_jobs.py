@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from PIL import Image
 from onefill.edit.batch import run_jobs
 from onefill.edit.jobs import Job, folder_jobs, read_jobs
 from onefill.edit.painting import Sampling
-from onefill.edit.processes import own_device
+from onefill.edit.processes import join_processes, own_device
 from onefill.edit.record import read_history
 from onefill.edit.request import EditRequest, plan_edit
 from onefill.errors import BadInput
@@ -382,6 +383,44 @@ def test_processes_share_a_batch(home: Path, tiny_model: Path) -> None:
     assert sorted(path.name for path in Path("out").iterdir()) == [
         f"a-fill-{seed}.png" for seed in range(4)
     ]
+
+
+def test_a_failure_in_one_process_ends_all_with_one_line_each(home: Path, tiny_model: Path) -> None:
+    line = {"image": "a.png", "mask": "a-mask.png", "prompt": "hat"}
+    jobs = write(home, line, {**line, "image": "none.png"})
+    first, second = launch(2, ["edit", "--jobs", jobs, "--model", tiny_model, "-o", "out/"])
+    assert (second[0], second[1]) == (2, ""), second
+    assert f"error: {jobs} line 2: image" in second[2]
+    assert (first[0], first[1]) == (1, "out/a-fill-0.png\n"), first
+    assert "error: another process of this batch has failed" in first[2]
+    assert "--skip-existing" in first[2]
+
+
+@pytest.mark.parametrize("fault", [None, BadInput("line 2: no such file"), KeyboardInterrupt()])
+def test_processes_part_in_order_whatever_happens(
+    fault: BaseException | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class State:
+        process_index, num_processes = 1, 2
+
+        def __init__(self) -> None:
+            self.did: list[str] = []
+
+        def wait_for_everyone(self) -> None:
+            self.did.append("wait")
+            raise RuntimeError("Connection closed by peer")  # the other has waited, and is gone
+
+        def destroy_process_group(self) -> None:
+            self.did.append("destroy")
+
+    state = State()
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr("onefill.edit.processes._state", lambda: state)
+    with pytest.raises(type(fault)) if fault else nullcontext(), join_processes() as processes:
+        assert (processes.index, processes.count) == (1, 2)
+        if fault:
+            raise fault
+    assert state.did == (["destroy"] if fault else ["wait", "destroy"])
 
 
 def test_one_photograph_is_no_batch_to_share(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
+from onefill.errors import OnefillError
 from onefill.launched import Place, local_index, process_count
 
 _Item = TypeVar("_Item")
@@ -20,18 +21,28 @@ class Processes(Place):
     """This process among all that do a batch."""
 
     def share(self, items: Sequence[_Item]) -> list[_Item]:
-        """What this process does of what there is, once all have seen what there is."""
+        """What this process does of what there is, once all have seen what there is.
+
+        Raises:
+            OnefillError: another process is gone.
+        """
         if self.count > 1:
-            _wait()
+            with _noticing():
+                _wait()
         return list(items[self.index :: self.count])
 
     def gather(self, items: list[_Item]) -> list[_Item]:
-        """What all processes have, in the order of the processes; each gets all of it."""
+        """What all processes have, in the order of the processes; each gets all of it.
+
+        Raises:
+            OnefillError: another process is gone.
+        """
         if self.count == 1:
             return items
         from accelerate.utils import gather_object
 
-        gathered: list[_Item] = gather_object(items)
+        with _noticing():
+            gathered: list[_Item] = gather_object(items)
         return gathered
 
 
@@ -42,9 +53,27 @@ def join_processes() -> Iterator[Processes]:
         yield Processes()
         return
     state = _state()
-    yield Processes(index=state.process_index, count=state.num_processes)
-    # Not when something was raised: the others would wait for one that is gone.
-    state.destroy_process_group()
+    try:
+        yield Processes(index=state.process_index, count=state.num_processes)
+        # Whoever left at once could break off what another is still gathering. The last to wait
+        # may find the others gone already, and misses nothing by it.
+        with suppress(RuntimeError):
+            _wait()
+    finally:
+        # Its threads must end before the interpreter does, which else aborts, whatever went wrong.
+        state.destroy_process_group()
+
+
+@contextmanager
+def _noticing() -> Iterator[None]:
+    """A connection that breaks means that the process at its other end is gone."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise OnefillError(
+            "another process of this batch has failed; what is written is whole: mend what it "
+            "says, and the same line with --skip-existing goes on"
+        ) from error
 
 
 def _state() -> Any:
