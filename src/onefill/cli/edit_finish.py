@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 import signal
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -68,6 +66,7 @@ class Finisher:
         self._judge: Judge | None = None
         self._reader: Reader | None = None
         self._stack = contextlib.ExitStack()
+        self._cleared: set[Path] = set()
 
     def __enter__(self) -> Finisher:
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -121,19 +120,25 @@ class Finisher:
     def stage(self, plan: EditPlan) -> EditPlan:
         """The plan with its results written aside, if only the best of them will be kept.
 
+        What a killed command has left aside there is removed.
+
         Raises:
             OnefillError: there is no room for them.
         """
+        from onefill.edit.aside import clear_asides, folder_aside
+
+        parent = plan.outputs[0].parent
+        if parent not in self._cleared:
+            clear_asides(parent)
+            self._cleared.add(parent)
         if self._options.keep is None or self._options.keep == len(plan.outputs):
             return plan
         # Beside their places, so that what is kept is renamed and not copied.
-        parent = plan.outputs[0].parent
         try:
             parent.mkdir(parents=True, exist_ok=True)
-            folder = Path(tempfile.mkdtemp(prefix=".onefill-", dir=parent))
+            folder = self._stack.enter_context(folder_aside(parent))
         except OSError as error:
             raise OnefillError(f"{parent}: cannot be written to ({error.strerror})") from error
-        self._stack.callback(shutil.rmtree, folder, ignore_errors=True)
         outputs = [
             folder / str(number) / path.name for number, path in enumerate(plan.outputs, start=1)
         ]
