@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from PIL import Image
 
 from onefill.edit.batch import run_jobs
 from onefill.edit.jobs import Job, folder_jobs, read_jobs
+from onefill.edit.key import edit_key
 from onefill.edit.painting import Sampling
 from onefill.edit.processes import join_processes, own_device
 from onefill.edit.record import read_history
@@ -270,6 +272,91 @@ def test_a_folder_from_end_to_end(cli: Cli, home: Path, tiny_model: Path) -> Non
     assert nothing.stderr == "2 of 2 edits are there already\n"
 
 
+def test_an_edit_is_known_by_what_decides_how_its_results_look(home: Path) -> None:
+    line = {"image": "a.png", "mask": "a-mask.png", "prompt": "hat"}
+
+    def key(making: dict[str, Any] | None = None, /, **changes: Any) -> str:
+        (job,) = read(home, line | changes)
+        return edit_key(job.request, making or {})
+
+    first = key()
+    assert key() == first
+    assert key({"steps": None}) == first  # an option that nobody gave
+    assert key(n=4) == key(out="x.png") == first
+    (home / "sub").mkdir()
+    for name in ("a.png", "a-mask.png"):
+        (home / "sub" / name).write_bytes((home / name).read_bytes())
+    assert key(image="sub/a.png", mask="sub/a-mask.png") == first
+    others = [
+        key(prompt="tree"),
+        key(seed=1),
+        key(task="removal"),
+        key(image="b.png"),
+        key(mask=None, box="1,1,9,9"),
+        key(mask=None, regions=[{"mask": "a-mask.png", "prompt": "cat"}]),
+        key(feather=3),
+        key(grow=3),
+        key(mask="gone.png"),
+        key({"steps": 3}),
+        key({"adapter": home / "a.png"}),
+    ]
+    Image.new("L", (64, 48), 255).save(home / "a-mask.png")
+    others.append(key())
+    assert len({first, *others}) == 1 + len(others)
+
+
+def test_what_has_changed_is_painted_again(cli: Cli, home: Path, tiny_model: Path) -> None:
+    masked = [{"image": f"{name}.png", "mask": f"{name}-mask.png"} for name in ("a", "b")]
+    lines = [
+        {**masked[0], "prompt": "hat", "out": "one.png"},
+        {**masked[1], "prompt": "hat", "out": "two.jpg"},
+        {**masked[1], "task": "removal", "out": "three.webp"},
+    ]
+    names = [f"out/{line['out']}" for line in lines]
+
+    def again(*options: object, model: Path = tiny_model) -> tuple[list[str], str]:
+        jobs = write(home, *lines)
+        line = ("edit", "--jobs", jobs, "-o", "out/", "--model", model, "--skip-existing")
+        result = cli(*line, *options)
+        assert result.code == 0, result.stderr
+        return result.stdout.splitlines(), result.stderr
+
+    steps = ("--steps", 1)
+    assert again(*steps) == (names, "")
+    assert again(*steps) == ([], "3 of 3 edits are there already\n")
+
+    before = Path(names[0]).read_bytes()
+    lines[0]["prompt"] = "tree"
+    painted, said = again(*steps)
+    assert painted == names[:1] and "1 of 3 edits are painted again" in said
+    assert read_history(Path(names[0]))[-1]["prompt"] == "tree"
+    assert Path(names[0]).read_bytes() != before
+    assert again(*steps)[0] == []
+
+    Image.new("L", (64, 48), 255).save(home / "b-mask.png")
+    assert again(*steps)[0] == names[1:]
+
+    steps = ("--steps", 2)
+    assert again(*steps)[0] == names
+    assert again(*steps, "--feather", 0)[0] == names
+    assert again(*steps, "--feather", 0)[0] == []
+    other = home / "other-model"
+    shutil.copytree(tiny_model, other)
+    assert again(*steps, "--feather", 0, model=other)[0] == names
+
+
+def test_a_result_that_tells_nothing_stays_and_that_is_said(
+    cli: Cli, home: Path, tiny_model: Path
+) -> None:
+    line = ("edit", home, "--task", "removal", "-o", "out/", "--model", tiny_model, "--no-metadata")
+    assert cli(*line, "--steps", 1).code == 0
+    result = cli(*line, "--steps", 2, "--skip-existing")
+    assert (result.code, result.stdout) == (0, "")
+    assert "2 of 2 edits do not tell how they were made" in result.stderr
+    Path("out/a-removal-0.png").unlink()
+    assert cli(*line, "--skip-existing").stdout == "out/a-removal-0.png\n"
+
+
 def test_ranked_jobs_are_done_once_their_ranking_is_there(
     cli: Cli, home: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
@@ -287,6 +374,21 @@ def test_ranked_jobs_are_done_once_their_ranking_is_there(
     assert len(left) == 4 and not any(name.startswith(".") for name in left)
     again = cli(*line, "--skip-existing")
     assert (again.code, again.stdout) == (0, "")
+
+    # What the earlier ranking kept goes, so that one result stays the only one.
+    ranking = Path("out/a-removal-0-ranking.json")
+    document = json.loads(ranking.read_text())
+    best, worst = document["results"]
+    kept, other = (f"a-removal-{entry['seed']}.png" for entry in (best, worst))
+    Path(f"out/{kept}").rename(f"out/{other}")
+    best["path"], worst["path"] = None, other
+    ranking.write_text(json.dumps(document | {"key": "of other words"}))
+    changed = cli(*line, "--skip-existing")
+    assert (changed.code, changed.stdout) == (0, f"out/{kept}\n")
+    assert sorted(path.name for path in Path("out").iterdir()) == left
+
+    both = cli(*line, "--skip-existing", "--keep", 2)
+    assert (both.code, len(both.stdout.splitlines())) == (0, 4)
 
 
 BAD_LINES = {

@@ -56,6 +56,7 @@ from onefill.cli.model_options import (
     TransformerSubfolder,
     Vram,
     choose_model,
+    deciding_weights,
     load_model,
     name_adapter,
     name_model,
@@ -197,6 +198,7 @@ def edit(
         strength=strength,
         model=None if no_metadata else name_model(model, transformer, transformer_subfolder),
         adapter=name_adapter(adapter, adapter_scale),
+        weights=deciding_weights(choice, model),
     )
     many = BatchOptions(
         jobs=jobs,
@@ -204,6 +206,8 @@ def edit(
         on_error=on_error,
         allow_outside=allow_outside,
         ranked=rank,
+        compared=compare,
+        signed=not no_metadata,
         task=task,
     )
     with Finisher(wanted, registry, load_judge) as finisher:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from onefill.cli import console
+from onefill.cli.edit_done import find_standing
 from onefill.cli.edit_wishes import STOP, BatchOptions, PaintWishes, Remarks
 from onefill.cli.progress import open_bar
 from onefill.errors import BadInput, OnefillError
@@ -39,6 +40,7 @@ def edit_many(
             carried out, with ``--on-error stop``.
         OnefillError: an edit failed; with ``--on-error continue``, after all others were done.
     """
+    from onefill.edit.key import edit_key
     from onefill.edit.processes import join_processes
 
     jobs = _find_jobs(folder, usual, registry, options)
@@ -47,18 +49,33 @@ def edit_many(
             finisher.check(job.request)
         except BadInput as error:
             raise BadInput(f"{job.name}: {error}") from error
-    left = _select_jobs(jobs, options)
+
+    def key_of(job: Job) -> str:
+        return edit_key(job.request, wishes.deciding() | finisher.deciding(job.request))
+
+    standing = find_standing(jobs, options, key_of)
+    left = standing.left
     written: list[dict[str, Any]] = []
     failed: list[dict[str, str]] = []
     with join_processes() as processes:
-        if processes.is_first and len(left) < len(jobs):
-            console.say(f"{len(jobs) - len(left)} of {len(jobs)} edits are there already")
+        if processes.is_first:
+            standing.say()
         own = processes.share(left)
         if own:
             policy = load()
             finisher.load()
             try:
-                _run(own, policy, wishes, finisher, options, written, failed, quiet=json_output)
+                _run(
+                    own,
+                    policy,
+                    wishes,
+                    finisher,
+                    options,
+                    key_of,
+                    written,
+                    failed,
+                    quiet=json_output,
+                )
             except KeyboardInterrupt:
                 console.say("what is written is whole; the same line with --skip-existing goes on")
                 raise
@@ -66,7 +83,7 @@ def edit_many(
     if not processes.is_first:
         return
     if json_output:
-        console.print_json({"images": written, "skipped": len(jobs) - len(left), "failed": failed})
+        console.print_json({"images": written, "skipped": standing.skipped, "failed": failed})
     _report_failures(failed, len(left))
 
 
@@ -102,47 +119,13 @@ def _find_jobs(
     return folder_jobs(folder, usual, output=output)
 
 
-def _select_jobs(jobs: Sequence[Job], options: BatchOptions) -> list[Job]:
-    """The jobs that are to be done.
-
-    Raises:
-        BadInput: results of an earlier run are there, and nobody said to skip them.
-    """
-    left = []
-    for job in jobs:
-        if not any(_is_there(path) for path in job.outputs) and not _is_done(job, options):
-            left.append(job)
-        elif not options.skip_existing:
-            path = next((path for path in job.outputs if _is_there(path)), job.outputs[0])
-            raise BadInput(
-                f"{job.name}: {path} is there already; give --skip-existing to go on where an "
-                "earlier run stopped, or another -o"
-            )
-        elif not _is_done(job, options):
-            left.append(job)
-    return left
-
-
-def _is_done(job: Job, options: BatchOptions) -> bool:
-    if options.ranked:
-        first = job.outputs[0]
-        return _is_there(first.with_name(f"{first.stem}-ranking.json"))
-    return all(_is_there(path) for path in job.outputs)
-
-
-def _is_there(path: Path) -> bool:
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        return False  # a name that no file can have; writing it will say so
-
-
 def _run(
     jobs: Sequence[Job],
     policy: FluxFillPolicy,
     wishes: PaintWishes,
     finisher: Finisher,
     options: BatchOptions,
+    key_of: Callable[[Job], str],
     written: list[dict[str, Any]],
     failed: list[dict[str, str]],
     *,
@@ -152,13 +135,22 @@ def _run(
     from onefill.edit.batch import run_jobs
 
     remarks = Remarks(wishes, policy)
-    outcomes = run_jobs(jobs, policy, wishes.sampling(), wishes.signature(), stage=finisher.stage)
+    outcomes = run_jobs(
+        jobs,
+        policy,
+        wishes.sampling(),
+        wishes.signature(),
+        stage=finisher.stage,
+        key_of=key_of,
+    )
     with _progress(len(jobs)) as advance:
         for outcome in outcomes:
             job, error = outcome.job, outcome.error
             if error is None and outcome.plan is not None:
                 try:
-                    entries = finisher.finish(job.request, outcome.plan, outcome.results)
+                    entries = finisher.finish(
+                        job.request, outcome.plan, outcome.results, outcome.key
+                    )
                 except OnefillError as problem:
                     error = problem
                 else:

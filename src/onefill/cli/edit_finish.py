@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -11,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onefill.cli import console
+from onefill.cli.edit_ranking_file import write_ranking
+from onefill.edit.output import beside
 from onefill.errors import BadInput, OnefillError
-from onefill.files import replace_text
 
 if TYPE_CHECKING:
     from onefill.cli.edit_ranking import Ranked
@@ -80,6 +80,18 @@ class Finisher:
     def orders(self) -> bool:
         """Whether results come in another order than they were painted in."""
         return self._options.rank
+
+    def deciding(self, request: EditRequest) -> dict[str, Any]:
+        """What decides which results there are, by name; see ``onefill.edit.key``."""
+        options = self._options
+        if not options.rank:
+            return {}
+        return {
+            "ranked": request.count,
+            "dims": options.dims,
+            "keep": options.keep,
+            "judge": options.judge or "pocket",
+        }
 
     def check(self, request: EditRequest) -> None:
         """Refuse what could not be finished.
@@ -149,6 +161,7 @@ class Finisher:
         request: EditRequest,
         plan: EditPlan,
         results: Sequence[EditResult],
+        key: str | None = None,
     ) -> list[dict[str, Any]]:
         """Rank, keep, compare and read back; one description for each file kept, best first.
 
@@ -156,10 +169,11 @@ class Finisher:
             request: the edit as asked for.
             plan: as planned, before it was staged.
             results: the files written, in the order of the plan's seeds.
+            key: to be told in the ranking; see ``onefill.edit.key``.
         """
         entries = [_describe(result) for result in results]
         if self._options.rank:
-            entries = self._rank(request, plan, results)
+            entries = self._rank(request, plan, results, key)
         if self._options.compare:
             self._compare(plan, entries)
         if self._reader is not None:
@@ -167,7 +181,11 @@ class Finisher:
         return entries
 
     def _rank(
-        self, request: EditRequest, plan: EditPlan, results: Sequence[EditResult]
+        self,
+        request: EditRequest,
+        plan: EditPlan,
+        results: Sequence[EditResult],
+        key: str | None,
     ) -> list[dict[str, Any]]:
         from onefill.cli.edit_ranking import choose_dimensions, rank_results
 
@@ -190,26 +208,27 @@ class Finisher:
             if kept and result.path != path:
                 _move(result.path, path)
             entries.append(_describe(replace(result, path=path), ranked, kept=kept))
-        self._write_ranking(request, plan, entries)
+        self._write_ranking(request, plan, entries, key)
         return [entry for entry in entries if entry["path"] is not None]
 
     def _write_ranking(
-        self, request: EditRequest, plan: EditPlan, entries: Sequence[dict[str, Any]]
+        self,
+        request: EditRequest,
+        plan: EditPlan,
+        entries: Sequence[dict[str, Any]],
+        key: str | None,
     ) -> None:
-        path = beside(plan, "ranking.json")
         document = {
             "image": str(request.image),
             "task": plan.task,
             "prompt": plan.prompt,
             "judge": self._options.judge or "pocket",
+            **({} if key is None else {"key": key}),
             "results": [
                 entry | {"path": entry["path"] and Path(entry["path"]).name} for entry in entries
             ],
         }
-        try:
-            replace_text(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
-        except OSError as error:
-            raise OnefillError(f"{path}: cannot be written ({error.strerror})") from error
+        write_ranking(plan.outputs, document)
 
     def _compare(self, plan: EditPlan, entries: Sequence[dict[str, Any]]) -> None:
         from onefill.edit.compare import compare_sheet
@@ -224,7 +243,7 @@ class Finisher:
             )
             for entry in entries
         ]
-        save_image(compare_sheet(plan, shown), beside(plan, "compare.png"))
+        save_image(compare_sheet(plan, shown), beside(plan.outputs, "compare.png"))
 
     def _read_back(
         self,
@@ -247,12 +266,6 @@ class Finisher:
             else:
                 found = f"reads {read!r}" if read else "nothing can be read"
                 console.warn(f"{entry['path']}: {found}, where {wanted!r} was asked for")
-
-
-def beside(plan: EditPlan, what: str) -> Path:
-    """Where something about all results of a plan goes: beside the first, named after it."""
-    first = plan.outputs[0]
-    return first.with_name(f"{first.stem}-{what}")
 
 
 def _words(request: EditRequest) -> str | None:

@@ -249,7 +249,7 @@ SkipExisting = Annotated[
     bool,
     typer.Option(
         "--skip-existing",
-        help="Leave out what an earlier run has done.",
+        help="Leave out what an earlier run has done; what has changed since is painted again.",
         rich_help_panel=_MANY,
     ),
 ]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from onefill.cli import console
 from onefill.errors import BadInput
@@ -29,6 +30,7 @@ class PaintWishes:
         strength: likewise.
         model: as typed; None writes nothing about the making into results.
         adapter: as typed.
+        weights: what of the model decides how results look, by name; see ``onefill.edit.key``.
     """
 
     steps: int | None
@@ -37,6 +39,17 @@ class PaintWishes:
     strength: float | None
     model: str | None
     adapter: str | None
+    weights: Mapping[str, Any]
+
+    def deciding(self) -> dict[str, Any]:
+        """All that decides how results look, by name; see ``onefill.edit.key``."""
+        return {
+            "steps": self.steps,
+            "guidance": self.guidance,
+            "negative": self.negative,
+            "strength": self.strength,
+            **self.weights,
+        }
 
     def sampling(self) -> Sampling:
         """As the edit package wants it."""
@@ -62,10 +75,12 @@ class BatchOptions:
 
     Attributes:
         jobs: the file that lists them; without it, a folder does.
-        skip_existing: leave out edits whose results are there.
+        skip_existing: leave out edits whose results are there, unless they have changed since.
         on_error: "stop" at the first edit that fails, or "continue".
         allow_outside: let the file name paths outside its folder and that of the results.
         ranked: whether an edit is done once its ranking is written.
+        compared: whether a sheet of before and after belongs to it.
+        signed: whether results tell of their making.
         task: the task named for all edits, if one was.
     """
 
@@ -74,6 +89,8 @@ class BatchOptions:
     on_error: str
     allow_outside: bool
     ranked: bool
+    compared: bool
+    signed: bool
     task: str | None
 
     def __post_init__(self) -> None:

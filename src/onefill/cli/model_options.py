@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -194,6 +194,36 @@ def name_adapter(adapter: Path | None, scale: float) -> str | None:
     from onefill.edit.record import own_name
 
     return f"{own_name(str(adapter))} at {scale:g}"
+
+
+def deciding_weights(choice: ModelChoice, model: str) -> dict[str, Any]:
+    """What of a choice decides how results look, by name; see ``onefill.edit.key``.
+
+    An adapter that was trained counts by its weights, all others by name or place. Where they
+    wait and what computes does not count.
+
+    Args:
+        choice: the choice.
+        model: as typed; an embedded or published name means the same wherever it is kept.
+    """
+    trained = choice.adapter if isinstance(choice.adapter, Path) else None
+    return {
+        "model": _place(model),
+        "transformer": _place(choice.transformer),
+        "transformer_subfolder": choice.transformer_subfolder,
+        "adapter": None if trained is None else trained / "pytorch_lora_weights.safetensors",
+        "adapter_scale": choice.adapter_scale,
+        "dtype": choice.memory.dtype,
+        "quantize": choice.memory.quantize,
+    }
+
+
+def _place(name: str | None) -> Path | str | None:
+    """A folder as a path, anything else as it is."""
+    if name is None:
+        return None
+    folder = Path(name).expanduser()
+    return folder if folder.is_dir() else name
 
 
 def _choose_memory(

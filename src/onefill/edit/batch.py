@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from onefill.edit.job import (
     EditResult,
@@ -29,12 +29,14 @@ class Outcome:
 
     Attributes:
         job: the job.
+        key: what ``key_of`` said of it.
         plan: as planned, before it was staged; None if it could not be.
         results: the files written.
         error: why there are not all of them.
     """
 
     job: Job
+    key: str | None = None
     plan: EditPlan | None = None
     results: list[EditResult] = field(default_factory=list)
     error: OnefillError | None = None
@@ -47,6 +49,7 @@ def run_jobs(
     signature: Signature | None = None,
     *,
     stage: Callable[[EditPlan], EditPlan] = lambda plan: plan,
+    key_of: Callable[[Job], str | None] = lambda job: None,
 ) -> Iterator[Outcome]:
     """Every job's outcome, in order; a failure is the outcome of its own job only.
 
@@ -56,11 +59,13 @@ def run_jobs(
         sampling: how.
         signature: what results tell of their making; None leaves that out.
         stage: may send a plan's results to other places.
+        key_of: the key to be written into a job's results; see ``onefill.edit.key``.
     """
     most = min(batch_size(policy.settings), _MOST_TOGETHER)
     window: list[Outcome] = []
     for job in jobs:
-        outcome = _plan(job)
+        # Before its files are read: one that changes meanwhile is found changed by a later run.
+        outcome = _plan(job, key_of(job))
         planned = [each.plan for each in (*window, outcome) if each.plan is not None]
         crops = sum(len(plan.seeds) for plan in planned)
         if window and (crops > most or not fits_together(planned)):
@@ -70,11 +75,11 @@ def run_jobs(
     yield from _carry_out(window, policy, sampling, signature, stage)
 
 
-def _plan(job: Job) -> Outcome:
+def _plan(job: Job, key: str | None) -> Outcome:
     try:
-        return Outcome(job, plan_edit(job.request))
+        return Outcome(job, key, plan_edit(job.request))
     except OnefillError as error:
-        return Outcome(job, error=error)
+        return Outcome(job, key, error=error)
 
 
 def _carry_out(
@@ -95,6 +100,7 @@ def _carry_out(
         except OnefillError:
             painted = {}
     for outcome in window:
+        signed = None if signature is None else replace(signature, key=outcome.key)
         if outcome.plan is not None:
             try:
                 staged = stage(outcome.plan)
@@ -102,10 +108,10 @@ def _carry_out(
                     canvases_of = painted.pop(id(outcome.plan))
                     for seed, canvas in zip(staged.seeds, canvases_of, strict=True):
                         outcome.results.append(
-                            write_result(staged, seed, canvas, policy, sampling, signature)
+                            write_result(staged, seed, canvas, policy, sampling, signed)
                         )
                 else:
-                    outcome.results.extend(run_edit(staged, policy, sampling, signature))
+                    outcome.results.extend(run_edit(staged, policy, sampling, signed))
             except OnefillError as error:
                 outcome.error = error
         yield outcome

@@ -36,10 +36,12 @@ class Signature:
     Attributes:
         model: as the user named it.
         adapter: likewise.
+        key: of an edit of a batch, see ``onefill.edit.key``.
     """
 
     model: str
     adapter: str | None = None
+    key: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +121,7 @@ def write_result(
             steps=settled.steps,
             guidance=settled.guidance,
             strength=settled.strength if settled.strength < 1 else None,
+            key=signature.key,
         )
     write_picture(path, canvas, plan.photo, record)
     return EditResult(path=path, seed=seed, width=canvas.box.width, height=canvas.box.height)

@@ -42,6 +42,11 @@ def name_outputs(
     return [path.with_name(f"{path.stem}-{seed}{path.suffix}") for seed in seeds]
 
 
+def beside(outputs: Sequence[Path], what: str) -> Path:
+    """Where something about all results of an edit goes: beside the first, named after it."""
+    return outputs[0].with_name(f"{outputs[0].stem}-{what}")
+
+
 def _fill_pattern(output: str, stem: str, task: str, seeds: Sequence[int], flag: str) -> list[Path]:
     try:
         paths = [

@@ -7,6 +7,7 @@ PNG holds them in a text chunk, JPEG and WebP in the EXIF entry that exists for 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 from PIL import Image, PngImagePlugin
 
 from onefill import __version__
-from onefill.images import decode_image
+from onefill.images import FORMATS, decode_image
 
 TEXT_KEY = "onefill"
 """Keyword of the PNG's text chunk."""
@@ -37,6 +38,7 @@ class EditRecord:
         steps: Euler steps.
         guidance: true guidance scale.
         strength: noise level at which painting began.
+        key: of an edit of a batch, see ``onefill.edit.key``.
     """
 
     task: str
@@ -48,6 +50,7 @@ class EditRecord:
     steps: int | None = None
     guidance: float | None = None
     strength: float | None = None
+    key: str | None = None
 
     def line(self) -> str:
         """One line of ASCII JSON; the version of onefill comes first."""
@@ -63,8 +66,27 @@ def read_history(path: Path) -> list[dict[str, Any]]:
     Raises:
         BadInput: the file is no picture.
     """
+    return _edits_in(history_of(decode_image(path)))
+
+
+def read_key(path: Path) -> str | None:
+    """The key of the newest edit that a result tells of; None if it tells none.
+
+    Only the head of the file is read, not its pixels.
+    """
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            edits = _edits_in(history_of(image))
+    # Whatever a damaged file is answered with, it tells nothing.
+    except Exception:
+        return None
+    key = edits[-1].get("key") if edits else None
+    return key if isinstance(key, str) else None
+
+
+def _edits_in(history: Sequence[str]) -> list[dict[str, Any]]:
     edits = []
-    for line in history_of(decode_image(path)):
+    for line in history:
         try:
             edits.append(json.loads(line))
         except ValueError:
@@ -73,10 +95,11 @@ def read_history(path: Path) -> list[dict[str, Any]]:
 
 
 def history_of(image: Image.Image) -> tuple[str, ...]:
-    """The lines of history in a loaded picture, of whatever program."""
+    """The lines of history in a picture, of whatever program."""
     try:
         if isinstance(image, PngImagePlugin.PngImageFile):
-            text = image.text.get(TEXT_KEY, "")
+            # Not from ``text``, which would decode the pixels for the sake of what follows them.
+            text = image.info.get(TEXT_KEY, "")
         else:
             text = image.getexif().get(EXIF_TAG, "")
     # A damaged EXIF block, which Pillow answers in many ways, tells nothing.
