@@ -71,7 +71,8 @@ def _held_out(name: str, policy: FluxFillPolicy) -> Batch:
         names = [str(row["image"]) for row in scenes.rows[:_COUNT]]
         pictures = torch.from_numpy(scenes.pictures[:_COUNT]).permute(0, 3, 1, 2).float() / 255
         masks = torch.from_numpy(scenes.masks[:_COUNT]).float()[:, None]
-        return Batch(task, pictures, masks, [None] * len(names), names, names)
+        every = [task] * len(names)
+        return Batch(every, pictures, masks, [None] * len(names), names, names)
     source = open_source(embedded.scenes("heldout"), [task], 0)
     count = min(_COUNT, source.count(name))
     return make_batch(task, source.batch(name, 0, count, policy.settings.size), "cpu")

@@ -142,10 +142,9 @@ def ask_one(judge: Judge, image: Tensor, reference: Tensor, query: str) -> Tenso
 def take_obvious_step(run: Training) -> float:
     """One update as anyone would write it first; returns the loss."""
     config = run.config
-    task = run.mixer.draw()
-    batch = run.next_batch(task)
+    batch = run.next_batch(run.mixer.draw(config.tasks_per_step, config.batch_size))
     t = draw_gradient_step(config.seed, run.step, run.gradient_steps)
-    found: dict[str, list[Tensor]] = {}
+    found: dict[str, dict[str, list[Tensor]]] = {}
     for place in range(len(batch)):
         sample = batch.select(range(place, place + 1))
         conditions = run.policy.encode(sample.images, sample.masks, sample.prompts)
@@ -159,12 +158,17 @@ def take_obvious_step(run: Training) -> float:
         with run.reference.active():
             x_ref = sample.paste(call_stock(run, sample, noise_ref))
         x_theta = predict_image(run, sample, call_stock(run, sample, noise, until=t), t)
-        for dimension in answerable(batch.task, sample.words[0]):
-            query = build_query(batch.task, dimension, sample.words[0])
+        task = sample.tasks[0]
+        for dimension in answerable(task, sample.words[0]):
+            query = build_query(task, dimension, sample.words[0])
             p_yes = ask_one(run.judge, x_theta, x_ref, query)
-            found.setdefault(dimension.name, []).append(p_yes)
-    terms = [torch.relu(config.lam - torch.stack(p_yes)).mean() for p_yes in found.values()]
-    loss = torch.stack(terms).mean()
+            found.setdefault(task.name, {}).setdefault(dimension.name, []).append(p_yes)
+    losses = []
+    for name, of_task in found.items():
+        terms = [torch.relu(config.lam - torch.stack(p_yes)).mean() for p_yes in of_task.values()]
+        share = sum(task.name == name for task in batch.tasks) / len(batch)
+        losses.append(share * torch.stack(terms).mean())
+    loss = torch.stack(losses).sum()
     run.optimizer.accumulate(loss, run.step)
     run.optimizer.update(run.step)
     if run.average is not None:

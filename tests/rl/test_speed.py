@@ -20,14 +20,15 @@ def bench() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("guidance", [1.0, 2.5])
+@pytest.mark.parametrize(("guidance", "tasks_per_step"), [(1.0, 1), (2.5, 2)])
 def test_the_loss_curves_of_both_ways_agree(
-    bench, guidance, random_policy, random_judge, pictures, monkeypatch
+    bench, guidance, tasks_per_step, random_policy, random_judge, pictures, monkeypatch
 ):
     monkeypatch.setattr(bench, "resolve", lambda kind, name: name)
     settings = {
         "tasks": {"fill": 1.0, "removal": 1.0},
         "batch_size": 2,
+        "tasks_per_step": tasks_per_step,
         "sampler_steps": 3,
         "guidance": guidance,
         "optimizer": {"learning_rate": 1e-3},

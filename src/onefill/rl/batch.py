@@ -1,4 +1,4 @@
-"""Samples of one task brought together as tensors."""
+"""Samples brought together as tensors, of one task or of several."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ import torch
 from torch import Tensor
 
 from onefill.data.sample import Sample
+from onefill.data.source import SampleSource
 from onefill.rl.reward import Questions, build_questions
 from onefill.tasks.types import Task
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Samples of one task.
+    """Samples of one size.
 
     Attributes:
-        task: the task.
+        tasks: the task of each; B of them.
         images: (B, 3, H, W) in [0, 1].
         masks: (B, 1, H, W), 1 where the policy paints.
         words: what a user would type, or None; B of them.
@@ -27,7 +28,7 @@ class Batch:
         names: what each is called when something is wrong with it.
     """
 
-    task: Task
+    tasks: list[Task]
     images: Tensor
     masks: Tensor
     words: list[str | None]
@@ -39,13 +40,15 @@ class Batch:
 
     @property
     def prompts(self) -> list[str]:
-        """What the policy is told, by the task's template."""
-        return [self.task.prompt.render(words) for words in self.words]
+        """What the policy is told, by each task's template."""
+        return [
+            task.prompt.render(words) for task, words in zip(self.tasks, self.words, strict=True)
+        ]
 
     @property
     def questions(self) -> Questions:
         """What the judge is asked about these samples."""
-        return build_questions(self.task, self.words)
+        return build_questions(self.tasks, self.words)
 
     def paste(self, painted: Tensor) -> Tensor:
         """``painted`` (B, 3, H, W) inside the masks, the samples' own pixels outside.
@@ -60,6 +63,7 @@ class Batch:
         rows = slice(places.start, places.stop)
         return replace(
             self,
+            tasks=self.tasks[rows],
             images=self.images[rows],
             masks=self.masks[rows],
             words=self.words[rows],
@@ -89,10 +93,34 @@ def make_batch(
     images = torch.from_numpy(np.stack([sample.image for sample in samples]))
     masks = torch.from_numpy(np.stack([sample.mask for sample in samples]))
     return Batch(
-        task,
+        [task] * len(samples),
         images.permute(0, 3, 1, 2).float().div(255).contiguous().to(device),
         masks[:, None].float().to(device),
         [sample.words for sample in samples],
         [sample.key for sample in samples],
         list(names or (f"sample {place}" for place in range(len(samples)))),
+    )
+
+
+def draw_batch(
+    source: SampleSource, task: Task, places: range, size: int, device: torch.device | str
+) -> Batch:
+    """The samples at ``places`` of a task's stream, squares of ``size`` pixels."""
+    names = [
+        f"{source.row(task.name, place).image.name} (sample {place} of {task.name})"
+        for place in places
+    ]
+    samples = source.batch(task.name, places.start, len(places), size)
+    return make_batch(task, samples, device, names)
+
+
+def join(batches: Sequence[Batch]) -> Batch:
+    """All samples of several batches of one size, one batch after another."""
+    return Batch(
+        tasks=[task for batch in batches for task in batch.tasks],
+        images=torch.cat([batch.images for batch in batches]),
+        masks=torch.cat([batch.masks for batch in batches]),
+        words=[words for batch in batches for words in batch.words],
+        keys=[key for batch in batches for key in batch.keys],
+        names=[name for batch in batches for name in batch.names],
     )

@@ -180,7 +180,9 @@ class RunConfig(_Section):
         sampler_steps: steps of a full denoising; None for half of what an edit takes, by the
             policy's folder.
         guidance: true classifier-free guidance, 1 is off; None for what the folder says.
-        batch_size: samples of the one task that a step draws.
+        batch_size: samples of a step.
+        tasks_per_step: how many different tasks a step draws, and splits its samples among by
+            their weights.
         train: ``lora`` trains an adapter, ``full`` every weight of the transformer.
         ema: whether Algorithm 1 keeps the average pi_ema beside the trained weights; the
             reference of Algorithm 2 is that average, with or without this.
@@ -203,6 +205,7 @@ class RunConfig(_Section):
     sampler_steps: Count | None = None
     guidance: Annotated[float, Field(ge=1)] | None = None
     batch_size: Count = defaults.BATCH_SIZE
+    tasks_per_step: Count = defaults.TASKS_PER_STEP
     train: Literal["lora", "full"] = "lora"
     ema: bool = True
     lora: LoraConfig = LoraConfig()
@@ -252,6 +255,7 @@ class RunConfig(_Section):
             BadInput: they do not fit together.
         """
         self.parts()
+        self._check_mixture()
 
     def gradient_steps(self, sampler_steps: int) -> range:
         """The sampler steps that the gradient may be taken at, out of ``sampler_steps``.
@@ -290,3 +294,16 @@ class RunConfig(_Section):
             )
         edges = [self.batch_size * part // count for part in range(count + 1)]
         return [range(begin, end) for begin, end in pairwise(edges)]
+
+    def _check_mixture(self) -> None:
+        count = self.tasks_per_step
+        if count > len(self.tasks):
+            raise BadInput(
+                f"tasks_per_step {count}: this run has no more than {len(self.tasks)} "
+                f"({', '.join(self.tasks)}); lower it, or name more tasks"
+            )
+        if count > self.batch_size:
+            raise BadInput(
+                f"tasks_per_step {count}: a batch of {self.batch_size} has no sample for each; "
+                "raise batch_size, or lower it"
+            )

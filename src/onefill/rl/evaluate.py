@@ -153,7 +153,8 @@ class HeldOut:
         def ask(places: range) -> dict[str, list[float]]:
             part = scenes.batch.select(places)
             rows = slice(places.start, places.stop)
-            return preferences(self._judge, images[rows], scenes.reference[rows], part.questions)
+            seen = images[rows], scenes.reference[rows]
+            return preferences(self._judge, *seen, part.questions)[name]
 
         found: dict[str, list[float]] = {}
         for asked in self._by_batch(name, len(images), ask):

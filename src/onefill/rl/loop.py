@@ -71,10 +71,10 @@ def take_step(run: Training) -> StepReport:
     """One update: the body of the algorithm's loop."""
     config, policy, sampler, timer = run.config, run.policy, run.sampler, PhaseTimer()
 
-    # Draw a task k with probability p_k, samples of it, and a step t from [t1, t2].
-    task = run.mixer.draw()
-    batch = run.next_batch(task)
-    shares = answer_shares(batch.questions, run.weights[task])
+    # Draw a task k (or several) by probability p_k, samples of it, and a step t from [t1, t2].
+    counts = run.mixer.draw(config.tasks_per_step, config.batch_size)
+    batch = run.next_batch(counts)
+    shares = answer_shares(batch.questions, run.weights)
     t = draw_gradient_step(config.seed, run.step, run.gradient_steps)
     tally = Tally()
     for places in run.parts:
@@ -129,8 +129,8 @@ def take_step(run: Training) -> StepReport:
         run.average.update()
     run.step += 1
 
-    report = StepReport(run.step, task, tally.loss, tally.rewards())
-    values = {"task": task, **tally.values(config.lam), "gradient_norm": norm}
+    report = StepReport(run.step, tally.loss, tally.rewards())
+    values = {"tasks": counts, **tally.values(config.lam), "gradient_norm": norm}
     values |= {"learning_rate": rate, "gradient_step": t, "sigma": partial.sigma.item()}
     run.metrics.append("step", run.step, {**values, "seconds": timer.take()})
     return report

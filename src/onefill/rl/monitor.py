@@ -151,7 +151,12 @@ class Monitor:
             rows: lines of kind ``step``, oldest first.
         """
         recent = rows[-self._config.every :]
-        shares = [share for row in recent for share in row["saturated"].values()]
+        shares = [
+            share
+            for row in recent
+            for of_task in row["saturated"].values()
+            for share in of_task.values()
+        ]
         if len(recent) < self._config.every or not shares:
             return []
         share = sum(shares) / len(shares)

@@ -57,14 +57,14 @@ def painted_from_seed(
 
     Args:
         policy: the model, whatever weights it has at the moment.
-        batch: the samples.
+        batch: the samples, all of one task.
         sampler: how they are denoised.
         seed: of the noise.
         purpose: of the noise.
         places: of the samples among those of their task.
     """
     conditions = policy.encode(batch.images, batch.masks, batch.prompts)
-    task = zlib.crc32(batch.task.name.encode())
+    task = zlib.crc32(batch.tasks[0].name.encode())
     noise = policy.noise(conditions, noise_generators(seed, purpose, task, places))
     return painted(policy, conditions, noise, sampler)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from onefill.policy.conditions import Conditions
 from onefill.policy.fingerprint import hash_weights
 from onefill.policy.flux_fill import FluxFillPolicy
 from onefill.policy.loading import load_policy
-from onefill.rl.batch import Batch, make_batch
+from onefill.rl.batch import Batch, draw_batch, join
 from onefill.rl.cache import DiskCache, Recall
 from onefill.rl.config import CacheConfig, RunConfig
 from onefill.rl.dimensions import dimension_weights, trained_tasks
@@ -124,17 +124,15 @@ class Training:
     step: int = 0
     seconds: float = field(default=0.0)
 
-    def next_batch(self, task: str) -> Batch:
-        """The next samples of a task, on the policy's device."""
-        count = self.config.batch_size
-        begin = self.cursor[task]
-        samples = self.samples.batch(task, begin, count, self.policy.settings.size)
-        names = [
-            f"{self.samples.row(task, index).image.name} (sample {index} of {task})"
-            for index in range(begin, begin + count)
-        ]
-        self.cursor[task] += count
-        return make_batch(self.trained[task], samples, self.policy.device, names)
+    def next_batch(self, counts: Mapping[str, int]) -> Batch:
+        """The next samples of each task, so many of each, on the policy's device."""
+        size, device = self.policy.settings.size, self.policy.device
+        batches = []
+        for task, count in counts.items():
+            places = range(self.cursor[task], self.cursor[task] + count)
+            batches.append(draw_batch(self.samples, self.trained[task], places, size, device))
+            self.cursor[task] += count
+        return join(batches)
 
     def reference_images(self, batch: Batch, conditions: Conditions, noise: Tensor) -> Tensor:
         """x_ref: full denoising by pi_ref, no gradient; (B, 3, H, W) in [0, 1]."""
