@@ -158,11 +158,11 @@ def take_obvious_step(run: Training) -> float:
         with run.reference.active():
             x_ref = sample.paste(call_stock(run, sample, noise_ref))
         x_theta = predict_image(run, sample, call_stock(run, sample, noise, until=t), t)
-        task = sample.tasks[0]
-        for dimension in answerable(task, sample.words[0]):
-            query = build_query(task, dimension, sample.words[0])
+        of_task = found.setdefault(sample.task.name, {})
+        for dimension in answerable(sample.task, sample.words[0]):
+            query = build_query(sample.task, dimension, sample.words[0])
             p_yes = ask_one(run.judge, x_theta, x_ref, query)
-            found.setdefault(task.name, {}).setdefault(dimension.name, []).append(p_yes)
+            of_task.setdefault(dimension.name, []).append(p_yes)
     losses = []
     for name, of_task in found.items():
         terms = [torch.relu(config.lam - torch.stack(p_yes)).mean() for p_yes in of_task.values()]

@@ -39,6 +39,11 @@ class Batch:
         return len(self.words)
 
     @property
+    def task(self) -> Task:
+        """The task of all samples; in a step that mixes several, of the first."""
+        return self.tasks[0]
+
+    @property
     def prompts(self) -> list[str]:
         """What the policy is told, by each task's template."""
         return [

@@ -64,7 +64,7 @@ def painted_from_seed(
         places: of the samples among those of their task.
     """
     conditions = policy.encode(batch.images, batch.masks, batch.prompts)
-    task = zlib.crc32(batch.tasks[0].name.encode())
+    task = zlib.crc32(batch.task.name.encode())
     noise = policy.noise(conditions, noise_generators(seed, purpose, task, places))
     return painted(policy, conditions, noise, sampler)
 
