@@ -20,9 +20,9 @@ def bench() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("guidance", [1.0, 2.5])
+@pytest.mark.parametrize(("guidance", "policy"), [(1.0, "random_policy"), (2.5, "removing_policy")])
 def test_the_loss_curves_of_both_ways_agree(
-    bench, guidance, random_policy, random_judge, pictures, monkeypatch
+    bench, guidance, policy, random_judge, pictures, monkeypatch, request
 ):
     monkeypatch.setattr(bench, "resolve", lambda kind, name: name)
     settings = {
@@ -31,7 +31,7 @@ def test_the_loss_curves_of_both_ways_agree(
         "sampler_steps": 3,
         "guidance": guidance,
         "optimizer": {"learning_rate": 1e-3},
-        "model": str(random_policy),
+        "model": str(request.getfixturevalue(policy)),
         "judge": str(random_judge),
         "device": "cpu",
     }
