@@ -46,9 +46,11 @@ def test_the_gradient_reaches_every_trained_weight_and_no_other(open_run, train)
     run = open_run(train=train, tasks={"fill": 1.0}, lam=1.0)
     shake(run)
     batch, conditions, (noise, noise_ref) = begin_step(run)
-    x_ref = reference_images(run.policy, run.reference, batch, conditions, noise_ref, run.sampler)
-    partial = partial_denoising(run.policy, conditions, noise, run.sampler, until=1)
-    latents = predicted_latents(run.policy, conditions, partial, run.sampler)
+    x_ref = reference_images(
+        run.policy, run.reference, batch, conditions, noise_ref, run.samplers["fill"]
+    )
+    partial = partial_denoising(run.policy, batch, conditions, noise, run.samplers["fill"], until=1)
+    latents = predicted_latents(run.policy, conditions, partial, run.samplers["fill"])
     x_theta = gradient_images(run.policy, batch, conditions, latents)
     answers = run.reward.logits(x_theta, x_ref, batch.questions, 0, range(len(batch)))
     onereward_loss(answers, answer_shares(batch.questions, run.weights), 1.0).backward()
@@ -74,16 +76,18 @@ def test_a_step_moves_every_trained_weight_and_no_other(open_run, train):
 def test_at_the_start_policy_and_reference_paint_alike(open_run):
     run = open_run()
     batch, conditions, (noise, _) = begin_step(run)
-    mine = full_denoising(run.policy, batch, conditions, noise, run.sampler)
-    other = reference_images(run.policy, run.reference, batch, conditions, noise, run.sampler)
+    mine = full_denoising(run.policy, batch, conditions, noise, run.samplers["fill"])
+    other = reference_images(
+        run.policy, run.reference, batch, conditions, noise, run.samplers["fill"]
+    )
     assert torch.equal(mine, other)
 
 
 def test_pixels_outside_the_mask_are_the_samples_own_and_pass_no_gradient(open_run):
     run = open_run()
     batch, conditions, (noise, _) = begin_step(run)
-    partial = partial_denoising(run.policy, conditions, noise, run.sampler, until=2)
-    latents = predicted_latents(run.policy, conditions, partial, run.sampler)
+    partial = partial_denoising(run.policy, batch, conditions, noise, run.samplers["fill"], until=2)
+    latents = predicted_latents(run.policy, conditions, partial, run.samplers["fill"])
     images = gradient_images(run.policy, batch, conditions, latents)
     outside = (batch.masks == 0).expand_as(images)
     assert torch.equal(images[outside], batch.images[outside])

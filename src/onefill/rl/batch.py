@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from onefill.data.sample import Sample
 from onefill.data.source import SampleSource
+from onefill.edit.match import fill_smoothly, match_colours
 from onefill.rl.reward import Questions, build_questions
 from onefill.tasks.types import Task
 
@@ -63,6 +66,25 @@ class Batch:
         """
         return torch.where(self.masks.bool(), painted, self.images)
 
+    def finish(self, painted: Tensor) -> Tensor:
+        """``paste`` what has its colours brought in line with the surroundings, as an edit does.
+
+        For measuring: the reward looks at what the policy painted, and no gradient goes this way.
+        """
+        pictures = zip(painted.cpu().numpy(), self._known, self._holes, strict=True)
+        matched = np.stack([match_colours(*picture) for picture in pictures])
+        return self.paste(torch.from_numpy(matched).to(painted))
+
+    @cached_property
+    def surroundings(self) -> Tensor:
+        """The samples with their surroundings carried into the mask: (B, 3, H, W) in [0, 1].
+
+        What an edit begins from, noised, if the policy has a strength for the task.
+        """
+        pictures = zip(self._known, self._holes, strict=True)
+        filled = np.stack([fill_smoothly(*picture) for picture in pictures])
+        return torch.from_numpy(filled).to(self.images)
+
     def select(self, places: range) -> Batch:
         """Some of the samples."""
         rows = slice(places.start, places.stop)
@@ -79,6 +101,14 @@ class Batch:
     def to(self, device: torch.device | str) -> Batch:
         """The same samples on another device."""
         return replace(self, images=self.images.to(device), masks=self.masks.to(device))
+
+    @property
+    def _known(self) -> NDArray[np.float32]:
+        return self.images.cpu().numpy()
+
+    @property
+    def _holes(self) -> NDArray[np.bool_]:
+        return self.masks[:, 0].bool().cpu().numpy()
 
 
 def make_batch(

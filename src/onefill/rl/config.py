@@ -177,8 +177,9 @@ class RunConfig(_Section):
         tau: share of itself that a moving average keeps at each step (tau).
         step_range: first and last sampler step that the gradient is taken at ([t1, t2]). Whole
             numbers count steps from 0; fractions in [0, 1] are of the number of steps.
-        sampler_steps: steps of a full denoising; None for half of what an edit takes, by the
-            policy's folder.
+        sampler_steps: steps of a full denoising, of every task; None for what an edit of the task
+            takes where results are measured, and for at most half of the policy's steps in
+            rollouts.
         guidance: true classifier-free guidance, 1 is off; None for what the folder says.
         batch_size: samples of a step.
         tasks_per_step: how many different tasks a step draws, and splits its samples among by
@@ -257,8 +258,8 @@ class RunConfig(_Section):
         self.parts()
         self._check_mixture()
 
-    def gradient_steps(self, sampler_steps: int) -> range:
-        """The sampler steps that the gradient may be taken at, out of ``sampler_steps``.
+    def gradient_steps(self, sampler_steps: int, task: str) -> range:
+        """The sampler steps that the gradient may be taken at, of ``sampler_steps`` for a task.
 
         Raises:
             BadInput: ``step_range`` counts steps that the sampler does not have.
@@ -272,7 +273,8 @@ class RunConfig(_Section):
         if last >= sampler_steps:
             raise BadInput(
                 f"step_range {list(self.step_range)}: the sampler has steps 0 to "
-                f"{sampler_steps - 1}; choose within, or give fractions as [0.4, 0.9]"
+                f"{sampler_steps - 1} for {task}; choose within, give fractions as [0.4, 0.9], or "
+                "name sampler_steps"
             )
         return range(first, last + 1)
 

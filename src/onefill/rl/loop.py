@@ -69,13 +69,14 @@ def train(run: Training, display: Display, stop: StopRequest) -> Summary:
 
 def take_step(run: Training) -> StepReport:
     """One update: the body of the algorithm's loop."""
-    config, policy, sampler, timer = run.config, run.policy, run.sampler, PhaseTimer()
+    config, policy, timer = run.config, run.policy, PhaseTimer()
 
     # Draw a task k (or several) by probability p_k, samples of it, and a step t from [t1, t2].
     counts = run.mixer.draw(config.tasks_per_step, config.batch_size)
     batch = run.next_batch(counts)
     shares = answer_shares(batch.questions, run.weights)
-    t = draw_gradient_step(config.seed, run.step, run.gradient_steps)
+    sampler = run.samplers[batch.task.name]
+    t = draw_gradient_step(config.seed, run.step, run.gradient_steps[batch.task.name])
     tally = Tally()
     for places in run.parts:
         # A condition c and two noises for each sample.
@@ -96,9 +97,9 @@ def take_step(run: Training) -> StepReport:
 
         # x_theta: denoised by pi_theta to t without gradient, then one prediction of x0' with it.
         with timer.phase("rollout"):
-            partial = partial_denoising(policy, conditions, noise, sampler, until=t)
+            partial = partial_denoising(policy, part, conditions, noise, sampler, until=t)
             guard.check("rollout", partial.latents)
-            by_reference = run.reference_latents(conditions, partial)
+            by_reference = run.reference_latents(conditions, partial, sampler)
         with timer.phase("gradient step"):
             latents = predicted_latents(policy, conditions, partial, sampler)
             guard.check("gradient step", latents)
