@@ -69,3 +69,15 @@ def test_a_range_that_counts_steps_of_another_task_is_refused(open_run, removing
     tasks = {"fill": 1.0, "removal": 1.0}
     with pytest.raises(BadInput, match="the sampler has steps 0 to 2 for fill"):
         open_run(policy=removing_policy, tasks=tasks, sampler_steps=None, step_range=[2, 4])
+
+
+def test_tasks_that_are_painted_otherwise_do_not_share_a_batch(open_run, removing_policy):
+    unlike = {"fill": 1.0, "removal": 1.0}
+    told = (
+        r"fill \(steps 3, strength 1\) and removal \(steps 3, strength 0\.8\) cannot share a batch"
+    )
+    with pytest.raises(BadInput, match=f"^tasks_per_step 2: {told}; leave one out"):
+        open_run(policy=removing_policy, tasks=unlike, tasks_per_step=2, sampler_steps=None)
+    alike = {"fill": 1.0, "extend": 1.0}
+    run = open_run(policy=removing_policy, tasks=alike, tasks_per_step=2, sampler_steps=None)
+    assert take_step(run).rewards.keys() == alike.keys()

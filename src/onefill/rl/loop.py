@@ -75,7 +75,7 @@ def take_step(run: Training) -> StepReport:
     counts = run.mixer.draw(config.tasks_per_step, config.batch_size)
     batch = run.next_batch(counts)
     shares = answer_shares(batch.questions, run.weights)
-    sampler = run.samplers[batch.task.name]
+    sampler = run.samplers[batch.task.name]  # of all its tasks alike
     t = draw_gradient_step(config.seed, run.step, run.gradient_steps[batch.task.name])
     tally = Tally()
     for places in run.parts:

@@ -11,9 +11,11 @@ most of the time of training goes into them, and never more than an edit of the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from onefill.edit.painting import Sampling, SettledSampling
+from onefill.errors import BadInput
 from onefill.policy.flux_fill import FluxFillPolicy
 from onefill.policy.sampling import first_step, sigma_schedule
 from onefill.rl.config import RunConfig
@@ -46,3 +48,25 @@ def gradient_steps(
     sigmas = sigma_schedule(policy.pipeline.scheduler.config, sampler.steps, tokens)
     first = first_step(sigmas, sampler.strength)
     return range(max(first, found.start), max(first + 1, found.stop))
+
+
+def refuse_mixing_unlike(samplers: Mapping[str, SettledSampling], tasks_per_step: int) -> None:
+    """See that tasks which are to share a batch are denoised alike.
+
+    Raises:
+        BadInput: two are not, and a step may draw both.
+    """
+    if tasks_per_step == 1:
+        return
+    one, *others = samplers
+    for other in others:
+        if samplers[other] != samplers[one]:
+            raise BadInput(
+                f"tasks_per_step {tasks_per_step}: {_in_words(one, samplers[one])} and "
+                f"{_in_words(other, samplers[other])} cannot share a batch; leave one out, or "
+                "tasks_per_step 1"
+            )
+
+
+def _in_words(task: str, sampler: SettledSampling) -> str:
+    return f"{task} (steps {sampler.steps}, strength {sampler.strength:g})"

@@ -45,7 +45,12 @@ from onefill.rl.resume import current_versions, refuse_changes
 from onefill.rl.reward import Reward
 from onefill.rl.rollout import Partial, reference_images
 from onefill.rl.run_folder import RunFolder
-from onefill.rl.samplers import edit_sampler, gradient_steps, rollout_sampler
+from onefill.rl.samplers import (
+    edit_sampler,
+    gradient_steps,
+    refuse_mixing_unlike,
+    rollout_sampler,
+)
 from onefill.tasks.types import Task
 
 _ALONE = Processes()
@@ -253,6 +258,7 @@ def open_training(
     )
     measuring = {name: edit_sampler(policy, name, config) for name in ingredients.tasks}
     samplers = {name: rollout_sampler(policy, name, config) for name in ingredients.tasks}
+    refuse_mixing_unlike(samplers, config.tasks_per_step)
     choices = {name: gradient_steps(policy, name, s, config) for name, s in samplers.items()}
     parts = processes.share(config.parts(processes.count))
     trained = trained_tasks(ingredients.tasks, config.dimensions)
