@@ -129,12 +129,13 @@ def fool_pixels(
             )
         )
         queries, every = questions(task, dimension, [None] * count), list(range(count))
-        asked = Questions(load_tasks().get(task), queries, every, {dimension: every})
+        asked = Questions(queries, every, {task: {dimension: every}})
         change = torch.zeros_like(damaged, requires_grad=True)
         optimizer = torch.optim.Adam([change], lr=2 / 255)
         for step in range(steps):
             shown = (damaged + change).clamp(0, 1)
-            loss = -reward.logits(shown, damaged, asked, step, range(count))[dimension].sum()
+            logits = reward.logits(shown, damaged, asked, step, range(count))[task][dimension]
+            loss = -logits.sum()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -1,7 +1,7 @@
 """What a trained run is measured by: a second judge, and measures that are no judge.
 
 Start model and trained model paint the same held-out scenes from the same noise, by an edit's
-own number of steps. Columns of ``measure_run``:
+own number of steps and from where an edit of the task begins. Columns of ``measure_run``:
 
 - ``TASK/DIMENSION``: how often the second judge prefers the trained model's picture.
 - ``TASK seam``, ``TASK drift``: step across the mask's edge, and change outside the mask before
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from onefill.data.source import open_source
+from onefill.edit.painting import Sampling
 from onefill.images import image_to_array, read_image
 from onefill.pocket import embedded, vocabulary
 from onefill.pocket.classifier import load_classifier, views_of
@@ -30,7 +31,7 @@ from onefill.policy.loading import load_policy
 from onefill.rl.batch import Batch, make_batch
 from onefill.rl.monitor import outside_drift, seam_error
 from onefill.rl.reference import StartWeights
-from onefill.rl.rollout import Sampler, painted
+from onefill.rl.rollout import painted
 from onefill.tasks.registry import load_tasks
 
 _COUNT, _SEED, _PART = 100, 5, 25
@@ -71,7 +72,8 @@ def _held_out(name: str, policy: FluxFillPolicy) -> Batch:
         names = [str(row["image"]) for row in scenes.rows[:_COUNT]]
         pictures = torch.from_numpy(scenes.pictures[:_COUNT]).permute(0, 3, 1, 2).float() / 255
         masks = torch.from_numpy(scenes.masks[:_COUNT]).float()[:, None]
-        return Batch(task, pictures, masks, [None] * len(names), names, names)
+        every = [task] * len(names)
+        return Batch(every, pictures, masks, [None] * len(names), names, names)
     source = open_source(embedded.scenes("heldout"), [task], 0)
     count = min(_COUNT, source.count(name))
     return make_batch(task, source.batch(name, 0, count, policy.settings.size), "cpu")
@@ -79,16 +81,16 @@ def _held_out(name: str, policy: FluxFillPolicy) -> Batch:
 
 def _paint_both(policy: FluxFillPolicy, batch: Batch) -> tuple[Tensor, Tensor]:
     """Whole pictures by the start model and by the trained one, from the same noise."""
-    sampler = Sampler(policy.settings.steps, policy.settings.guidance)
+    sampler = Sampling().settle(policy, batch.task.name)
     start: list[Tensor] = []
     trained: list[Tensor] = []
     for first in range(0, len(batch), _PART):
         part = batch.select(range(first, min(first + _PART, len(batch))))
         conditions = policy.encode(part.images, part.masks, part.prompts)
         noise = policy.noise(conditions, torch.Generator().manual_seed(_SEED + first))
-        trained.append(painted(policy, conditions, noise, sampler))
+        trained.append(painted(policy, part, conditions, noise, sampler))
         with StartWeights(policy, "lora").active():
-            start.append(painted(policy, conditions, noise, sampler))
+            start.append(painted(policy, part, conditions, noise, sampler))
     return torch.cat(start), torch.cat(trained)
 
 

@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers.utils import logging
@@ -36,15 +37,16 @@ from onefill.judge.query import ANSWERS, answerable, build_messages, build_query
 from onefill.pocket.embedded import resolve, scenes
 from onefill.policy.conditions import Conditions
 from onefill.policy.flux_fill import FluxFillPolicy
-from onefill.policy.sampling import guide, sigma_schedule
+from onefill.policy.sampling import first_step, guide, sigma_schedule
 from onefill.rl.batch import Batch
 from onefill.rl.config import RunConfig
 from onefill.rl.config_file import build_config
+from onefill.rl.ingredients import Ingredients
 from onefill.rl.loop import take_step
 from onefill.rl.metrics import PHASES
 from onefill.rl.randomness import Purpose, draw_gradient_step, noise_generators
 from onefill.rl.run_folder import RunFolder
-from onefill.rl.training import Ingredients, Training, open_training
+from onefill.rl.training import Training, open_training
 from onefill.tasks.registry import load_tasks
 
 LIMIT = 1e-3
@@ -85,15 +87,27 @@ def call_stock(run: Training, sample: Batch, noise: Tensor, until: int | None = 
     Returns:
         The image (1, 3, H, W) in [0, 1], or broken off, the latents x_t.
     """
-    policy, sampler = run.policy, run.sampler
-    if until == 0:
-        return noise
+    policy, sampler = run.policy, run.samplers[sample.task.name]
+    start = sample.surroundings if sampler.strength < 1 else None
+    conditions = policy.encode(sample.images, sample.masks, sample.prompts)
+    schedule = sigma_schedule(policy.pipeline.scheduler.config, sampler.steps, noise.shape[1])
+    first = first_step(schedule, sampler.strength)
+    begin, _ = policy.partial(
+        conditions,
+        noise,
+        steps=sampler.steps,
+        guidance=sampler.guidance,
+        until=first,
+        start=start,
+        strength=sampler.strength,
+    )
+    if until == first:
+        return begin
 
     def on_step(pipeline: Any, step: int, timestep: Tensor, values: Any) -> Any:
-        pipeline._interrupt = until is not None and step + 1 >= until
+        pipeline._interrupt = until is not None and first + step + 1 >= until
         return values
 
-    conditions = policy.encode(sample.images, sample.masks, sample.prompts)
     with guided(policy, conditions, sampler.guidance), torch.no_grad():
         return policy.pipeline(
             prompt=sample.prompts,
@@ -101,9 +115,10 @@ def call_stock(run: Training, sample: Batch, noise: Tensor, until: int | None = 
             mask_image=sample.masks,
             height=sample.images.shape[-2],
             width=sample.images.shape[-1],
-            num_inference_steps=sampler.steps,
+            sigmas=np.linspace(1, 1 / sampler.steps, sampler.steps)[first:],
+            num_inference_steps=sampler.steps - first,
             guidance_scale=policy.settings.distilled_guidance,
-            latents=noise,
+            latents=begin,
             max_sequence_length=policy.settings.max_sequence_length,
             output_type="pt" if until is None else "latent",
             callback_on_step_end=on_step,
@@ -112,10 +127,10 @@ def call_stock(run: Training, sample: Batch, noise: Tensor, until: int | None = 
 
 def predict_image(run: Training, sample: Batch, x_t: Tensor, t: int) -> Tensor:
     """The policy's image from x_t by one call with gradient, (1, 3, H, W)."""
-    policy = run.policy
+    policy, sampler = run.policy, run.samplers[sample.task.name]
     conditions = policy.encode(sample.images, sample.masks, sample.prompts)
-    sigmas = sigma_schedule(policy.pipeline.scheduler.config, run.sampler.steps, x_t.shape[1])
-    with guided(policy, conditions, run.sampler.guidance):
+    sigmas = sigma_schedule(policy.pipeline.scheduler.config, sampler.steps, x_t.shape[1])
+    with guided(policy, conditions, sampler.guidance):
         x0 = policy.one_step_x0(x_t, sigmas[t], conditions, guidance=1.0)
     return sample.paste(policy.decode(x0, conditions))
 
@@ -142,10 +157,9 @@ def ask_one(judge: Judge, image: Tensor, reference: Tensor, query: str) -> Tenso
 def take_obvious_step(run: Training) -> float:
     """One update as anyone would write it first; returns the loss."""
     config = run.config
-    task = run.mixer.draw()
-    batch = run.next_batch(task)
-    t = draw_gradient_step(config.seed, run.step, run.gradient_steps)
-    found: dict[str, list[Tensor]] = {}
+    batch = run.next_batch(run.mixer.draw(config.tasks_per_step, config.batch_size))
+    t = draw_gradient_step(config.seed, run.step, run.gradient_steps[batch.task.name])
+    found: dict[str, dict[str, list[Tensor]]] = {}
     for place in range(len(batch)):
         sample = batch.select(range(place, place + 1))
         conditions = run.policy.encode(sample.images, sample.masks, sample.prompts)
@@ -159,12 +173,17 @@ def take_obvious_step(run: Training) -> float:
         with run.reference.active():
             x_ref = sample.paste(call_stock(run, sample, noise_ref))
         x_theta = predict_image(run, sample, call_stock(run, sample, noise, until=t), t)
-        for dimension in answerable(batch.task, sample.words[0]):
-            query = build_query(batch.task, dimension, sample.words[0])
+        of_task = found.setdefault(sample.task.name, {})
+        for dimension in answerable(sample.task, sample.words[0]):
+            query = build_query(sample.task, dimension, sample.words[0])
             p_yes = ask_one(run.judge, x_theta, x_ref, query)
-            found.setdefault(dimension.name, []).append(p_yes)
-    terms = [torch.relu(config.lam - torch.stack(p_yes)).mean() for p_yes in found.values()]
-    loss = torch.stack(terms).mean()
+            of_task.setdefault(dimension.name, []).append(p_yes)
+    losses = []
+    for name, of_task in found.items():
+        terms = [torch.relu(config.lam - torch.stack(p_yes)).mean() for p_yes in of_task.values()]
+        share = sum(task.name == name for task in batch.tasks) / len(batch)
+        losses.append(share * torch.stack(terms).mean())
+    loss = torch.stack(losses).sum()
     run.optimizer.accumulate(loss, run.step)
     run.optimizer.update(run.step)
     if run.average is not None:
@@ -208,7 +227,7 @@ def measure(config: RunConfig, steps: int, data: Path | None = None) -> dict[str
     return {
         "steps": steps,
         "batch_size": config.batch_size,
-        "sampler": repr(ours.sampler),
+        "samplers": {name: repr(sampler) for name, sampler in ours.samplers.items()},
         "threads": torch.get_num_threads(),
         "device": str(ours.policy.device),
         "ours_seconds_per_step": round(sum(seconds["ours"][1:]) / steps, 3),

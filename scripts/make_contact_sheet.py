@@ -21,13 +21,14 @@ from PIL import Image, ImageDraw, ImageFont
 
 from onefill.data.sample import Sample
 from onefill.data.source import SampleSource, open_source
+from onefill.edit.painting import Sampling
 from onefill.images import array_to_image
 from onefill.pocket import embedded
 from onefill.pocket.vocabulary import ARTICLES
 from onefill.policy.flux_fill import FluxFillPolicy
 from onefill.policy.loading import load_policy
 from onefill.rl.batch import Batch, make_batch
-from onefill.rl.rollout import Sampler, full_denoising
+from onefill.rl.rollout import painted
 from onefill.tasks.registry import load_tasks
 
 COUNTS = {"fill": 16, "removal": 6, "extend": 6, "text": 4}
@@ -75,15 +76,14 @@ def _without_article(words: str | None) -> str:
 
 def paint_cases(policy: FluxFillPolicy, batch: Batch, seed: int) -> Iterator[Case]:
     """Paint a batch and put every result under its mask, as an edit does."""
-    settings = policy.settings
-    sampler = Sampler(settings.steps, settings.guidance)
+    sampler = Sampling().settle(policy, batch.task.name)
     for start in range(0, len(batch), _BATCH):
         places = range(start, min(start + _BATCH, len(batch)))
         part = batch.select(places)
         conditions = policy.encode(part.images, part.masks, part.prompts)
         generators = [torch.Generator().manual_seed(1000 * seed + place) for place in places]
         noise = policy.noise(conditions, generators)
-        results = full_denoising(policy, part, conditions, noise, sampler)
+        results = part.finish(painted(policy, part, conditions, noise, sampler))
         masked = torch.where(part.masks.bool(), 0.5, part.images)  # grey: what the model is shown
         for prompt, *pictures in zip(part.prompts, part.images, masked, results, strict=True):
             label = f"{part.task.name}: {prompt}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from importlib.util import find_spec
 
 from onefill.errors import BadInput
@@ -10,6 +11,17 @@ _PACKAGES = {"bnb-8bit": "bitsandbytes", "bnb-4bit": "bitsandbytes", "torchao-in
 
 QUANTIZERS = tuple(_PACKAGES)
 """What ``--quantize`` takes: a package, and what it makes of the weights."""
+
+_REMARKS = "bitsandbytes.backends.cpu.ops"
+
+
+def hush_bitsandbytes() -> None:
+    """Keep its remark on a kernel that it misses on a CPU off the screen; errors are still told.
+
+    diffusers and peft import bitsandbytes wherever it is installed, and nobody who paints without
+    it can do anything about the remark.
+    """
+    logging.getLogger(_REMARKS).setLevel(logging.ERROR)
 
 
 def check_package(name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 import types
@@ -166,3 +167,19 @@ def test_json_stays_json_where_the_terminal_knows_ascii_only() -> None:
         check=True,
     )
     assert result.stdout == '{\n  "text": "\\u6fb3\\u95e8"\n}\n'
+
+
+def test_bitsandbytes_keeps_its_missing_kernel_to_itself(
+    judge_that: Callable[[Callable[[], object]], None], cli: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    remarks = logging.getLogger("bitsandbytes.backends.cpu.ops")
+    remarks.setLevel(logging.NOTSET)
+
+    def body() -> None:
+        remarks.warning("Failed to load CPU gemm_4bit_forward")
+        remarks.error("an error")
+        logging.getLogger("bitsandbytes").warning("something else")
+
+    judge_that(body)
+    assert cli("judge").code == 0
+    assert caplog.messages == ["an error", "something else"]

@@ -53,7 +53,7 @@ def test_best_against_worst_by_the_judge(make, tmp_path, models):
         assert pair.strength["removal-quality"] == pytest.approx(sure, abs=2e-3)
         sampled = pair.row["sampled"]
         assert sampled["first"] != sampled["second"]
-        assert set(sampled["first"]) == {"steps", "guidance", "negative", "noise"}
+        assert set(sampled["first"]) == {"steps", "guidance", "negative", "strength", "noise"}
 
 
 def test_the_policy_paints_in_the_mask_alone(make, tmp_path):
@@ -105,7 +105,7 @@ def test_recipes_are_the_policys_own_first_and_differ():
     drawn = [
         recipe
         for seed in range(20)
-        for recipe in draw_recipes(settings, 6, ("ugly",), np.random.default_rng(seed))
+        for recipe in draw_recipes(settings, "fill", 6, ("ugly",), np.random.default_rng(seed))
     ]
     own = drawn[0]
     assert (own.steps, own.guidance, own.negative, own.noise) == (16, 3, "bad", 1.0)
@@ -113,7 +113,19 @@ def test_recipes_are_the_policys_own_first_and_differ():
     assert {recipe.steps for recipe in drawn} == {16, 8, 4}
     assert min(r.guidance for r in drawn) == 1 and max(r.guidance for r in drawn) > 3
     assert all(0.9 <= recipe.noise <= 1.1 for recipe in drawn)
-    assert len(set(draw_recipes(settings, 20, (), np.random.default_rng(0)))) == 20
+    assert len(set(draw_recipes(settings, "fill", 20, (), np.random.default_rng(0)))) == 20
+
+
+def test_recipes_of_a_task_begin_and_step_as_an_edit_of_it():
+    from onefill.pairs.candidates import draw_recipes
+    from onefill.policy.settings import PolicySettings
+
+    settings = PolicySettings(steps=16, task_steps={"removal": 4}, strength={"removal": 0.8})
+    for task, steps, strength in (("removal", {4, 2, 1}, 0.8), ("fill", {16, 8, 4}, 1.0)):
+        drawn = draw_recipes(settings, task, 30, (), np.random.default_rng(1))
+        assert (drawn[0].steps, drawn[0].strength) == (max(steps), strength)
+        assert {recipe.steps for recipe in drawn} == steps
+        assert {recipe.strength for recipe in drawn} == {strength}
 
 
 @pytest.mark.parametrize(

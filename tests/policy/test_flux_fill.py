@@ -125,6 +125,12 @@ def test_the_partial_rollout_is_the_beginning_of_the_full_one(
     assert torch.allclose(last, full, atol=1e-5)
     with pytest.raises(ValueError, match="until"):
         policy.partial(conditions, noise, steps=3, guidance=2.0, until=3)
+    begun = {"steps": 3, "guidance": 2.0, "start": images, "strength": 0.8}
+    x_t, sigma_t = policy.partial(conditions, noise, until=2, **begun)
+    last = policy.one_step_x0(x_t, sigma_t, conditions, guidance=2.0)
+    assert torch.allclose(last, policy.sample(conditions, noise, **begun), atol=1e-5)
+    with pytest.raises(ValueError, match="until is 0; it must be from 1 to 2"):
+        policy.partial(conditions, noise, until=0, **begun)
 
 
 @pytest.mark.parametrize("kind", ["lora", "full"])

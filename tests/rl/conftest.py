@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,9 @@ from onefill.data.source import open_source
 from onefill.pocket.judge_architecture import write_random_judge
 from onefill.pocket.policy_architecture import write_random_policy
 from onefill.rl.config_file import build_config
+from onefill.rl.ingredients import Ingredients
 from onefill.rl.run_folder import open_run_folder
-from onefill.rl.training import Ingredients, Training, open_training
+from onefill.rl.training import Training, open_training
 from onefill.tasks.registry import load_tasks
 
 WORDS = ("straw hat", "red ball", "a cat", None)
@@ -23,6 +26,16 @@ WORDS = ("straw hat", "red ball", "a cat", None)
 @pytest.fixture(scope="session")
 def random_policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_random_policy(tmp_path_factory.mktemp("models") / "policy", seed=1)
+
+
+@pytest.fixture(scope="session")
+def removing_policy(random_policy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, with steps and a beginning of its own for removal, as the embedded one has."""
+    folder = shutil.copytree(random_policy, tmp_path_factory.mktemp("models") / "removing")
+    card = folder / "onefill.json"
+    own = {"steps": 6, "task_steps": {"removal": 3}, "strength": {"removal": 0.8}}
+    card.write_text(json.dumps(json.loads(card.read_text()) | own), encoding="utf-8")
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -56,6 +69,7 @@ def open_run(random_policy: Path, random_judge: Path, pictures: Path, tmp_path: 
     def call(
         *,
         name: str = "run",
+        policy: Path = random_policy,
         resume: bool = False,
         forced: Collection[str] = (),
         warn: Callable[[str], None] | None = None,
@@ -81,7 +95,7 @@ def open_run(random_policy: Path, random_judge: Path, pictures: Path, tmp_path: 
             run_folder, config = new_run_folder(folder), build_config(None, quick | settings)
         tasks = {task: load_tasks().get(task) for task in config.tasks}
         ingredients = Ingredients(
-            str(random_policy),
+            str(policy),
             str(random_judge),
             tasks,
             open_source(pictures, list(tasks.values()), config.seed, "train"),

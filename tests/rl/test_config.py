@@ -120,12 +120,12 @@ def test_a_missing_file_is_told(tmp_path):
     ],
 )
 def test_the_gradient_steps_of_a_sampler_of_16(bounds, expected):
-    assert RunConfig(step_range=bounds).gradient_steps(16) == expected
+    assert RunConfig(step_range=bounds).gradient_steps(16, "removal") == expected
 
 
 def test_steps_the_sampler_does_not_have_are_refused():
-    with pytest.raises(BadInput, match="the sampler has steps 0 to 15"):
-        RunConfig(step_range=[3, 16]).gradient_steps(16)
+    with pytest.raises(BadInput, match="the sampler has steps 0 to 15 for removal"):
+        RunConfig(step_range=[3, 16]).gradient_steps(16, "removal")
 
 
 def test_differences_are_named_by_setting():

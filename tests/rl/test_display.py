@@ -8,7 +8,8 @@ from rich.console import Console
 from onefill.rl.display import StepReport, open_display
 from onefill.rl.sheets import COLUMNS, SheetRow, draw_sheet
 
-REPORT = StepReport(3, "fill", 0.25, {"structure": 0.61, "aesthetics": 0.4})
+REPORT = StepReport(3, 0.25, {"fill": {"structure": 0.61, "aesthetics": 0.4}})
+MIXED = StepReport(4, 0.5, {**REPORT.rewards, "removal": {"removal-quality": 0.5}})
 
 
 def shown(is_terminal: bool) -> str:
@@ -18,6 +19,7 @@ def shown(is_terminal: bool) -> str:
         display.doing("training")
         display.note("measuring [bold]")
         display.step(REPORT)
+        display.step(MIXED)
     return stream.getvalue()
 
 
@@ -26,13 +28,19 @@ def test_a_log_gets_one_plain_line_per_step():
     assert lines[0] == "measuring [bold]"
     assert lines[1].startswith("step 3/8 fill: loss 0.250, reward structure 0.61 aesthetics 0.40, ")
     assert "s/step" in lines[1] and "left" in lines[1]
+    assert lines[2].startswith(
+        "step 4/8 fill + removal: loss 0.500, "
+        "reward structure 0.61 aesthetics 0.40 + removal-quality 0.50, "
+    )
     assert "\x1b" not in "".join(lines)
 
 
 def test_a_terminal_gets_a_table_and_a_bar():
     text = shown(is_terminal=True)
-    for part in ("\x1b", "training: fill", "3/8", "structure 0.61", "s/step", "left", "[bold]"):
+    for part in ("\x1b", "training: fill", "4/8", "structure 0.61", "s/step", "left", "[bold]"):
         assert part in text
+    rows = [line.split()[:2] for line in text.splitlines()]
+    assert ["fill", "2"] in rows and ["removal", "1"] in rows
 
 
 def test_a_sheet_shows_each_picture_in_its_column():

@@ -8,6 +8,7 @@ import pytest
 import torch
 from diffusers import FluxFillPipeline, FluxTransformer2DModel
 from peft import PeftModel
+from PIL import Image
 from safetensors.torch import load_file
 
 from onefill.policy.adapter import merged
@@ -188,3 +189,54 @@ def test_a_full_run_has_neither_adapter_nor_average_here(trained, cli, tmp_path)
     result = cli("export", run.folder.path, "--to", "transformer", "--checkpoint", "3")
     assert result.code == 2
     assert "state.json is damaged" in result.stderr
+
+
+@pytest.fixture
+def edit_with(cli, random_policy, pictures, tmp_path):
+    """Edit with an adapter, or with another model; nothing that is refused may be written."""
+    mask = tmp_path / "mask.png"
+    Image.new("L", (48, 40)).save(mask)
+    with Image.open(mask) as picture:
+        picture.paste(255, (10, 10, 30, 30))
+        picture.save(mask)
+
+    def call(*given):
+        out = tmp_path / "edited.png"
+        model = () if "--model" in given else ("--model", random_policy)
+        result = cli(
+            *("edit", pictures / "0.png", "--mask", mask, "--prompt", "hat", "-o", out),
+            *(*model, *given),
+        )
+        assert out.exists() == (result.code == 0)
+        return result
+
+    return call
+
+
+@pytest.mark.parametrize("trained", [{}, {"train": "full"}], indirect=True)
+def test_an_edit_with_an_unfinished_run_is_told_the_line_that_makes_it_usable(
+    trained, cli, edit_with, tmp_path, monkeypatch
+):
+    run, _ = trained
+    monkeypatch.chdir(tmp_path)
+    refused = edit_with("--adapter", run.folder.path)
+    assert refused.code == 2
+    assert len(refused.stderr.splitlines()) == 1
+    assert "this run has not finished" in refused.stderr
+    _, command, rest = refused.stderr.split("`")
+    assert cli(*command.split()[1:]).code == 0
+    made = edit_with(*rest.strip().rpartition("for ")[2].split())
+    assert made.code == 0, made.stderr
+
+
+def test_an_edit_with_a_run_that_leaves_no_adapter_is_told_what_to_give(open_run, edit_with):
+    new = open_run(name="new")
+    refused = edit_with("--adapter", new.folder.path)
+    assert refused.code == 2
+    assert f"onefill train --resume {new.folder.path}" in refused.stderr
+
+    whole = open_run(name="whole", train="full")
+    whole.write_results()
+    refused = edit_with("--adapter", whole.folder.path)
+    assert refused.code == 2
+    assert f"it is a model: --model {whole.folder.path / 'pipeline'}" in refused.stderr

@@ -24,28 +24,43 @@ ANSWERS = {
 COUNTS = {"structure": 2, "aesthetics": 2, "text-alignment": 1}
 
 
+def shares_of(weights, of_batch=1.0):
+    return {"fill": Shares(of_batch, weights, COUNTS)}
+
+
 def test_eq_5_on_values_worked_by_hand():
-    shares = Shares(dict.fromkeys(ANSWERS, 1.0), COUNTS)
-    loss = onereward_loss(ANSWERS, shares, 0.9)
+    shares = shares_of(dict.fromkeys(ANSWERS, 1.0))
+    loss = onereward_loss({"fill": ANSWERS}, shares, 0.9)
     assert loss.item() == pytest.approx((0.35 + 0.35 + 0.8) / 3)
 
 
 def test_dimensions_count_by_their_weights():
-    shares = Shares({"structure": 3.0, "aesthetics": 0.5, "text-alignment": 1.0}, COUNTS)
+    shares = shares_of({"structure": 3.0, "aesthetics": 0.5, "text-alignment": 1.0})
     expected = (3 * 0.35 + 0.5 * 0.35 + 0.8) / 4.5
-    assert onereward_loss(ANSWERS, shares, 0.9).item() == pytest.approx(expected)
+    assert onereward_loss({"fill": ANSWERS}, shares, 0.9).item() == pytest.approx(expected)
+
+
+def test_tasks_count_by_their_samples():
+    shares = shares_of(dict.fromkeys(ANSWERS, 1.0), of_batch=2 / 3)
+    shares["removal"] = Shares(1 / 3, {"removal-quality": 5.0}, {"removal-quality": 1})
+    answers = {"fill": ANSWERS, "removal": {"removal-quality": logit(0.3)}}
+    expected = 2 / 3 * (0.35 + 0.35 + 0.8) / 3 + 1 / 3 * 0.6
+    assert onereward_loss(answers, shares, 0.9).item() == pytest.approx(expected)
 
 
 def test_parts_of_a_batch_add_up_to_the_whole():
-    shares = Shares(dict.fromkeys(ANSWERS, 1.0), COUNTS)
+    shares = shares_of(dict.fromkeys(ANSWERS, 1.0))
     first = {"structure": ANSWERS["structure"][:1], "aesthetics": ANSWERS["aesthetics"][:1]}
     second = {
         "structure": ANSWERS["structure"][1:],
         "aesthetics": ANSWERS["aesthetics"][1:],
         "text-alignment": ANSWERS["text-alignment"],
     }
-    parts = onereward_loss(first, shares, 0.9) + onereward_loss(second, shares, 0.9)
-    assert parts.item() == pytest.approx(onereward_loss(ANSWERS, shares, 0.9).item())
+    whole, *parts = (
+        onereward_loss({"fill": answers}, shares, 0.9).item()
+        for answers in (ANSWERS, first, second)
+    )
+    assert sum(parts) == pytest.approx(whole)
 
 
 @pytest.mark.parametrize("kind", LOSSES)
@@ -89,10 +104,15 @@ def test_a_dimension_of_weight_nought_is_not_asked():
     ]
     assert dimension_weights(trained["fill"], weights)["structure"] == 2
     assert dimension_weights(trained["extend"], weights)["structure"] == 3
-    questions = build_questions(trained["extend"], ["a cat", None])
-    shares = answer_shares(questions, dimension_weights(trained["extend"], weights))
-    assert shares.counts == {"consistency": 2, "structure": 2, "text-alignment": 1}
-    assert shares.weights == {"consistency": 1, "structure": 3, "text-alignment": 1}
+    drawn = [trained[name] for name in ("extend", "extend", "fill")]
+    questions = build_questions(drawn, ["a cat", None, "a cat"])
+    of_tasks = {name: dimension_weights(task, weights) for name, task in trained.items()}
+    shares = answer_shares(questions, of_tasks)
+    assert shares["extend"].counts == {"consistency": 2, "structure": 2, "text-alignment": 1}
+    assert shares["extend"].weights == {"consistency": 1, "structure": 3, "text-alignment": 1}
+    assert shares["fill"].weights == {"consistency": 1, "structure": 2, "text-alignment": 1}
+    assert shares["extend"].of_batch == pytest.approx(2 / 3)
+    assert shares["fill"].of_batch == pytest.approx(1 / 3)
 
 
 @pytest.mark.parametrize(

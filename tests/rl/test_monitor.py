@@ -84,7 +84,7 @@ def test_a_reward_that_is_used_up_is_told(open_run):
     run = open_run(monitor={"every": 3, "saturated": 0.9})
 
     def rows(*shares):
-        return [{"saturated": {"structure": share}} for share in shares]
+        return [{"saturated": {"fill": {"structure": share}}} for share in shares]
 
     assert run.monitor.saturation(rows(1.0, 1.0)) == []
     assert run.monitor.saturation(rows(0.0, 1.0, 0.6, 1.0)) == []

@@ -130,8 +130,10 @@ def test_two_processes_train_as_one_and_go_on_as_one_and_stop_as_one(
     torch.set_num_threads(1)
     ask = [
         *("--model", random_policy, "--judge", random_judge, "--data", pictures),
-        *("--tasks", "fill,removal", "--batch-size", "4", "--eval-scenes", "2"),
-        *("--lora-rank", "2", "--device", "cpu", "--eval-every", "2", "--reference", "dynamic"),
+        # Three samples of fill and one of removal: one process has both tasks, the other one.
+        *("--tasks", "fill=3,removal", "--tasks-per-step", "2", "--batch-size", "4"),
+        *("--eval-scenes", "2", "--eval-every", "2", "--reference", "dynamic"),
+        *("--lora-rank", "2", "--device", "cpu"),
     ]
     command = [sys.executable, "-m", "onefill", "train"]
     whole, shared = tmp_path / "whole", tmp_path / "shared"
@@ -168,7 +170,9 @@ def test_two_processes_train_as_one_and_go_on_as_one_and_stop_as_one(
     for one, two in zip(*steps, strict=True):
         assert two["loss"] == pytest.approx(one["loss"], abs=1e-5)
         assert two["gradient_norm"] == pytest.approx(one["gradient_norm"], rel=1e-4)
-        assert two["reward"] == pytest.approx(one["reward"], abs=1e-5)
+        assert one["reward"].keys() == two["reward"].keys() == {"fill", "removal"}
+        for task, rewards in one["reward"].items():
+            assert two["reward"][task] == pytest.approx(rewards, abs=1e-5)
         assert two["saturated"] == one["saturated"]
 
     # What two began, two go on with, until their launcher is told to stop.

@@ -38,10 +38,12 @@ def everything(run, folder):
 
 
 @pytest.mark.parametrize(
-    ("train", "reference"), itertools.product(["lora", "full"], ["fixed", "dynamic"])
+    ("train", "reference", "tasks_per_step"),
+    [*itertools.product(["lora", "full"], ["fixed", "dynamic"], [1]), ("lora", "dynamic", 2)],
 )
-def test_a_resumed_run_goes_on_bit_for_bit(open_run, tmp_path, train, reference):
+def test_a_resumed_run_goes_on_bit_for_bit(open_run, tmp_path, train, reference, tasks_per_step):
     settings = {"train": train, "reference": reference, "steps": 5}
+    settings |= {"tasks_per_step": tasks_per_step}
     torch.manual_seed(0)
     whole = open_run(name="whole", **settings)
     reports = [take_step(whole) for _ in range(5)]
@@ -86,6 +88,8 @@ def test_other_steps_may_be_asked_for_and_another_training_may_not(open_run):
         open_run(resume=True, lam=0.8)
     with pytest.raises(BadInput, match=r"lora\.rank is 2 in this run, not 3"):
         open_run(resume=True, lora={"rank": 3})
+    with pytest.raises(BadInput, match=r"tasks_per_step is 1 in this run, not 2"):
+        open_run(resume=True, tasks_per_step=2)
 
 
 def test_a_changed_setting_can_be_forced_unless_the_weights_no_longer_fit(open_run):

@@ -29,10 +29,10 @@ def make_run(path, steps=20, state="finished"):
         task = "fill" if step % 2 else "removal"
         name = "structure" if step % 2 else "looks"
         row = {
-            "task": task,
+            "tasks": {task: 8},
             "loss": 1 / step,
-            "reward": {name: step / steps},
-            "saturated": {name: 0.5},
+            "reward": {task: {name: step / steps}},
+            "saturated": {task: {name: 0.5}},
             "gradient_norm": 2.0,
             "sigma": 0.3,
             "seconds": dict.fromkeys(PHASES, 0.5),
@@ -70,6 +70,19 @@ def test_curves_are_read_by_task_and_dimension(tmp_path):
     health = health_curves(rows)
     assert set(health) == {"loss", "saturated", "gradient_norm", "seconds"}
     assert health["seconds"].values[0] == pytest.approx(0.5 * len(PHASES))
+
+
+def test_a_step_of_several_tasks_is_a_point_of_each_curve(tmp_path):
+    log = MetricsLog(tmp_path / "metrics.jsonl")
+    both = {"fill": {"structure": 0.2}, "removal": {"looks": 0.6}}
+    log.append("step", 1, {"tasks": {"fill": 4, "removal": 4}, "reward": both, "saturated": both})
+    # As they were written before a step could draw several.
+    old = {"task": "fill", "reward": {"structure": 0.4}, "saturated": {"structure": 0.5}}
+    log.append("step", 2, old)
+    curves = reward_curves(log.read())
+    assert curves["fill"]["structure"] == Curve([1, 2], [0.2, 0.4])
+    assert curves["removal"]["looks"] == Curve([1], [0.6])
+    assert health_curves(log.read())["saturated"] == Curve([1, 2], [0.4, 0.5])
 
 
 def test_the_average_of_a_curve_follows_it():

@@ -20,18 +20,22 @@ def bench() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("guidance", [1.0, 2.5])
+@pytest.mark.parametrize(
+    ("guidance", "policy", "tasks_per_step"),
+    [(1.0, "random_policy", 2), (2.5, "removing_policy", 1)],
+)
 def test_the_loss_curves_of_both_ways_agree(
-    bench, guidance, random_policy, random_judge, pictures, monkeypatch
+    bench, guidance, policy, tasks_per_step, random_judge, pictures, monkeypatch, request
 ):
     monkeypatch.setattr(bench, "resolve", lambda kind, name: name)
     settings = {
         "tasks": {"fill": 1.0, "removal": 1.0},
         "batch_size": 2,
+        "tasks_per_step": tasks_per_step,
         "sampler_steps": 3,
         "guidance": guidance,
         "optimizer": {"learning_rate": 1e-3},
-        "model": str(random_policy),
+        "model": str(request.getfixturevalue(policy)),
         "judge": str(random_judge),
         "device": "cpu",
     }

@@ -31,7 +31,7 @@ def all_weights(run):
 
 
 def begin_step(run, task="fill"):
-    batch = run.next_batch(task)
+    batch = run.next_batch({task: run.config.batch_size})
     conditions = run.policy.encode(batch.images, batch.masks, batch.prompts)
     places = range(len(batch))
     noise = [
@@ -46,12 +46,14 @@ def test_the_gradient_reaches_every_trained_weight_and_no_other(open_run, train)
     run = open_run(train=train, tasks={"fill": 1.0}, lam=1.0)
     shake(run)
     batch, conditions, (noise, noise_ref) = begin_step(run)
-    x_ref = reference_images(run.policy, run.reference, batch, conditions, noise_ref, run.sampler)
-    partial = partial_denoising(run.policy, conditions, noise, run.sampler, until=1)
-    latents = predicted_latents(run.policy, conditions, partial, run.sampler)
+    x_ref = reference_images(
+        run.policy, run.reference, batch, conditions, noise_ref, run.samplers["fill"]
+    )
+    partial = partial_denoising(run.policy, batch, conditions, noise, run.samplers["fill"], until=1)
+    latents = predicted_latents(run.policy, conditions, partial, run.samplers["fill"])
     x_theta = gradient_images(run.policy, batch, conditions, latents)
     answers = run.reward.logits(x_theta, x_ref, batch.questions, 0, range(len(batch)))
-    onereward_loss(answers, answer_shares(batch.questions, run.weights["fill"]), 1.0).backward()
+    onereward_loss(answers, answer_shares(batch.questions, run.weights), 1.0).backward()
 
     trained = {id(parameter) for parameter in run.policy.trainable_parameters().values()}
     for name, parameter in all_weights(run).items():
@@ -74,16 +76,18 @@ def test_a_step_moves_every_trained_weight_and_no_other(open_run, train):
 def test_at_the_start_policy_and_reference_paint_alike(open_run):
     run = open_run()
     batch, conditions, (noise, _) = begin_step(run)
-    mine = full_denoising(run.policy, batch, conditions, noise, run.sampler)
-    other = reference_images(run.policy, run.reference, batch, conditions, noise, run.sampler)
+    mine = full_denoising(run.policy, batch, conditions, noise, run.samplers["fill"])
+    other = reference_images(
+        run.policy, run.reference, batch, conditions, noise, run.samplers["fill"]
+    )
     assert torch.equal(mine, other)
 
 
 def test_pixels_outside_the_mask_are_the_samples_own_and_pass_no_gradient(open_run):
     run = open_run()
     batch, conditions, (noise, _) = begin_step(run)
-    partial = partial_denoising(run.policy, conditions, noise, run.sampler, until=2)
-    latents = predicted_latents(run.policy, conditions, partial, run.sampler)
+    partial = partial_denoising(run.policy, batch, conditions, noise, run.samplers["fill"], until=2)
+    latents = predicted_latents(run.policy, conditions, partial, run.samplers["fill"])
     images = gradient_images(run.policy, batch, conditions, latents)
     outside = (batch.masks == 0).expand_as(images)
     assert torch.equal(images[outside], batch.images[outside])
@@ -102,9 +106,9 @@ def test_learning_raises_the_reward(open_run):
 
 def test_each_image_is_asked_every_dimension_that_applies(open_run):
     run = open_run()
-    questions = build_questions(run.tasks["extend"], ["a cat", None])
+    questions = build_questions([run.tasks["extend"]] * 2, ["a cat", None])
     assert questions.samples == [0, 0, 0, 0, 1, 1, 1]
-    assert {name: len(rows) for name, rows in questions.rows.items()} == {
+    assert {name: len(rows) for name, rows in questions.rows["extend"].items()} == {
         "consistency": 2,
         "structure": 2,
         "text-alignment": 1,
@@ -116,25 +120,31 @@ def test_each_image_is_asked_every_dimension_that_applies(open_run):
 def test_asking_all_at_once_answers_as_asking_one_by_one(open_run):
     run = open_run()
     generator = torch.Generator().manual_seed(0)
-    first, second = torch.rand(2, 2, 3, 32, 32, generator=generator)
-    questions = build_questions(run.tasks["extend"], ["a cat", None])
-    together = run.reward.logits(first, second, questions, 0, range(2))
-    for dimension, rows in questions.rows.items():
-        for place, row in enumerate(rows):
-            sample = questions.samples[row]
-            alone = run.judge.prob_first_better(
-                first[sample : sample + 1], second[sample : sample + 1], [questions.queries[row]]
-            )
-            answer = torch.sigmoid(together[dimension][place]).item()
-            assert answer == pytest.approx(alone.item(), abs=1e-5)
+    first, second = torch.rand(2, 3, 3, 32, 32, generator=generator)
+    tasks = [run.tasks[name] for name in ("extend", "removal", "extend")]
+    questions = build_questions(tasks, ["a cat", None, None])
+    assert {task: len(found) for task, found in questions.rows.items()} == {
+        "extend": 4,
+        "removal": 1,
+    }
+    together = run.reward.logits(first, second, questions, 0, range(3))
+    for task, of_task in questions.rows.items():
+        for dimension, rows in of_task.items():
+            for place, row in enumerate(rows):
+                one = slice(questions.samples[row], questions.samples[row] + 1)
+                alone = run.judge.prob_first_better(
+                    first[one], second[one], [questions.queries[row]]
+                )
+                answer = torch.sigmoid(together[task][dimension][place]).item()
+                assert answer == pytest.approx(alone.item(), abs=1e-5)
 
 
 def test_preferences_do_not_depend_on_the_order(open_run):
     run = open_run()
     generator = torch.Generator().manual_seed(0)
     first, second = torch.rand(2, 2, 3, 32, 32, generator=generator)
-    questions = build_questions(run.tasks["removal"], [None, None])
-    forward = preferences(run.judge, first, second, questions)["removal-quality"]
-    backward = preferences(run.judge, second, first, questions)["removal-quality"]
+    questions = build_questions([run.tasks["removal"]] * 2, [None, None])
+    forward = preferences(run.judge, first, second, questions)["removal"]["removal-quality"]
+    backward = preferences(run.judge, second, first, questions)["removal"]["removal-quality"]
     assert [a + b for a, b in zip(forward, backward, strict=True)] == pytest.approx([1, 1])
     assert forward != pytest.approx([0.5, 0.5], abs=1e-4)

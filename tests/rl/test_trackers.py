@@ -16,9 +16,9 @@ from onefill.rl.run_folder import new_run_folder
 from onefill.rl.trackers import check_trackers, flatten, open_trackers
 
 STEP = {
-    "task": "fill",
+    "tasks": {"fill": 3, "removal": 1},
     "loss": 0.25,
-    "reward": {"structure": 0.5, "aesthetics": 0.75},
+    "reward": {"fill": {"structure": 0.5, "aesthetics": 0.75}, "removal": {"looks": 0.25}},
     "seconds": {"judge": 2.0},
     "note": "words are no figures",
     "is_new": True,
@@ -39,9 +39,12 @@ def folder(tmp_path):
 
 def test_figures_are_named_by_task_and_dimension():
     assert flatten("step", STEP) == {
+        "tasks/fill": 3.0,
+        "tasks/removal": 1.0,
         "train/loss": 0.25,
         "reward/fill/structure": 0.5,
         "reward/fill/aesthetics": 0.75,
+        "reward/removal/looks": 0.25,
         "seconds/judge": 2.0,
     }
     assert flatten("end", {"win_rate": {"fill": {"structure": 1}}}) == {

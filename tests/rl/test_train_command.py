@@ -132,6 +132,8 @@ def test_sigterm_saves_and_tells_how_to_go_on(ask, tmp_path, cli):
         (["--config", "beauty.yaml"], "dimensions: no task of this run has 'beauty'; known are"),
         (["--config", "parts.yaml"], "optimizer.accumulation 3: a batch of 2 has not so many"),
         (["--config", "judges.yaml"], "gone: no such model"),
+        (["--tasks-per-step", "4"], "tasks_per_step 4: this run has no more than 3 (fill, extend"),
+        (["--tasks-per-step", "3"], "tasks_per_step 3: a batch of 2 has no sample for each; raise"),
         (["--resume", "gone"], "--resume gone: no run there"),
         (["--out", "full"], "--out full: is not empty"),
         (["--out", "bad.yaml"], "--out bad.yaml: is a file"),
@@ -210,7 +212,9 @@ def test_a_run_with_every_choice_made_otherwise(ask, tmp_path, cli, random_judge
     assert [row["kind"] for row in rows] == ["start", "step", "monitor", "step", "monitor", "end"]
     for row in rows:
         if row["kind"] == "step":
-            assert "aesthetics" not in row["reward"] and row["kl"] >= 0
+            assert row["kl"] >= 0
+            assert row["reward"].keys() == row["tasks"].keys()
+            assert not any("aesthetics" in of_task for of_task in row["reward"].values())
         elif row["kind"] == "monitor":
             assert set(row["tasks"]) == {"fill", "extend", "removal"}
     # What is measured at the end is every dimension, trained or not.

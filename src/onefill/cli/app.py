@@ -20,6 +20,7 @@ from typer.core import TyperCommand, TyperGroup
 from onefill import __version__
 from onefill.cli import console
 from onefill.errors import OnefillError
+from onefill.quantizers import hush_bitsandbytes
 
 COMMANDS = {
     "train": "Teach the policy to please the judge, and measure what it learned.",
@@ -100,6 +101,7 @@ def run(arguments: Sequence[str]) -> int:
 
     0 done, 1 failed while running, 2 bad input, 130 interrupted.
     """
+    hush_bitsandbytes()
     try:
         outcome = typer.main.get_command(app).main(
             list(arguments) or ["--help"],

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from onefill.cli import console
+from onefill.cli.edit_adapter import adapter_folder
 from onefill.cli.edit_options import (
     AdapterFolder,
     AllowOutside,
@@ -171,7 +172,7 @@ def edit(
         model,
         transformer=transformer,
         transformer_subfolder=transformer_subfolder,
-        adapter=None if adapter is None else _adapter_folder(adapter),
+        adapter=None if adapter is None else adapter_folder(adapter),
         adapter_scale=adapter_scale,
         dtype=dtype,
         offload=offload,
@@ -235,14 +236,3 @@ def _choose_words(prompt: list[str] | None, text: str | None) -> list[str]:
     if prompt:
         raise BadInput("--text and --prompt: both say what to write; leave one of them out")
     return [text]
-
-
-def _adapter_folder(path: Path) -> Path:
-    """The adapter of a run folder, or the folder itself if it is one."""
-    for folder in (path / "adapter", path):
-        if (folder / "pytorch_lora_weights.safetensors").is_file():
-            return folder
-    raise BadInput(
-        f"--adapter {path}: no trained adapter in it; give the folder of a finished "
-        "`onefill train` run"
-    )

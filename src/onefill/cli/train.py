@@ -106,7 +106,15 @@ def train(
     ] = None,
     batch_size: Annotated[
         int | None,
-        _option(default=defaults.BATCH_SIZE, min=1, help="Samples of one task in a step."),
+        _option(default=defaults.BATCH_SIZE, min=1, help="Samples of a step."),
+    ] = None,
+    tasks_per_step: Annotated[
+        int | None,
+        _option(
+            default=defaults.TASKS_PER_STEP,
+            min=1,
+            help="Tasks drawn for a step; they share its samples.",
+        ),
     ] = None,
     learning_rate: Annotated[
         float | None,
@@ -202,6 +210,7 @@ def train(
         model=model,
         judge=judge,
         batch_size=batch_size,
+        tasks_per_step=tasks_per_step,
         optimizer={"learning_rate": learning_rate},
         lora={"rank": lora_rank},
         train="full" if full else None,

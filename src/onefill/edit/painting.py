@@ -39,7 +39,7 @@ class Sampling:
             steps=own.steps_for(task) if self.steps is None else self.steps,
             guidance=own.guidance if self.guidance is None else self.guidance,
             negative=own.negative_prompt if self.negative is None else self.negative,
-            strength=own.strength.get(task, 1.0) if self.strength is None else self.strength,
+            strength=own.strength_for(task) if self.strength is None else self.strength,
         )
 
 

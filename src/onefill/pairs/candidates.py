@@ -31,12 +31,15 @@ class Recipe:
         steps: Euler steps.
         guidance: true classifier-free guidance, 1 is off.
         negative: the prompt that guidance leads away from.
+        strength: noise level it begins at, from the surroundings carried into the mask; 1 is
+            noise alone.
         noise: standard deviation of the initial noise.
     """
 
     steps: int
     guidance: float
     negative: str
+    strength: float
     noise: float
 
     def document(self) -> dict[str, object]:
@@ -45,18 +48,26 @@ class Recipe:
 
 
 def draw_recipes(
-    settings: PolicySettings, count: int, negatives: Sequence[str], rng: np.random.Generator
+    settings: PolicySettings,
+    task: str,
+    count: int,
+    negatives: Sequence[str],
+    rng: np.random.Generator,
 ) -> list[Recipe]:
-    """``count`` different recipes, the policy's own settings first.
+    """``count`` different recipes, the one of an edit of the task first.
+
+    All begin where an edit begins: few steps from noise alone are another model's picture.
 
     Args:
         settings: of the policy.
+        task: what is painted; a policy may take other steps for it, and another beginning.
         count: at least 1.
         negatives: further prompts to lead away from; the policy's own and none are always drawn
             from, and of a closed vocabulary one word.
         rng: decides.
     """
-    own = Recipe(settings.steps, settings.guidance, settings.negative_prompt, 1.0)
+    steps, strength = settings.steps_for(task), settings.strength_for(task)
+    own = Recipe(steps, settings.guidance, settings.negative_prompt, strength, 1.0)
     prompts = [settings.negative_prompt, "", *negatives]
     if settings.vocabulary:
         prompts.append(str(rng.choice(settings.vocabulary)))
@@ -64,9 +75,10 @@ def draw_recipes(
     while len(recipes) < count:
         share = float(rng.choice(_GUIDANCE_SHARES))
         recipe = Recipe(
-            steps=max(1, round(settings.steps * float(rng.choice(_STEP_SHARES)))),
+            steps=max(1, round(steps * float(rng.choice(_STEP_SHARES)))),
             guidance=round(1 + (settings.guidance - 1) * share, 3),
             negative=str(rng.choice(prompts)),
+            strength=strength,
             noise=round(float(rng.uniform(*_NOISE)), 3),
         )
         if recipe not in recipes:
@@ -93,7 +105,14 @@ def paint(
     for recipe, own in zip(recipes, generators, strict=True):
         conditions = policy.encode(batch.images, batch.masks, batch.prompts, recipe.negative)
         noise = policy.noise(conditions, own) * recipe.noise
-        latents = policy.sample(conditions, noise, steps=recipe.steps, guidance=recipe.guidance)
+        latents = policy.sample(
+            conditions,
+            noise,
+            steps=recipe.steps,
+            guidance=recipe.guidance,
+            start=batch.surroundings if recipe.strength < 1 else None,
+            strength=recipe.strength,
+        )
         images = batch.paste(policy.decode(latents, conditions))
         levels = (images * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
         for place, picture in enumerate(levels):

@@ -111,7 +111,7 @@ def make_candidate_pairs(
             continue
         size = policy.settings.size
         batch = samples.batch(task.name, start, plan.batch, size)
-        recipes = draw_recipes(policy.settings, plan.candidates, plan.negatives, rng)
+        recipes = draw_recipes(policy.settings, task.name, plan.candidates, plan.negatives, rng)
         painted = paint(
             policy, make_batch(task, batch, policy.device), recipes, int(rng.integers(2**62))
         )

@@ -166,7 +166,7 @@ def _compare_removals(
 ) -> dict[str, float]:
     steps = policy.settings.steps_for("removal")
     prompts = [REMOVAL_PROMPT] * len(removals.rows)
-    strength = policy.settings.strength.get("removal", 1.0)
+    strength = policy.settings.strength_for("removal")
     edits = paint(policy, removals, prompts, seed, steps=steps, strength=strength)
     alone = paint(policy, removals, prompts, seed, steps=policy.settings.steps, matched=False)
     edit, model, membrane, mean = [], [], [], []

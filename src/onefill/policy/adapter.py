@@ -107,7 +107,7 @@ def load_adapter(pipeline: FluxFillPipeline, folder: Path) -> None:
     """
     file = folder / ADAPTER_FILE
     if not file.is_file():
-        raise BadInput(f"{folder}: holds no adapter ({ADAPTER_FILE}); give a checkpoint's folder")
+        raise BadInput(f"{folder}: holds no adapter ({ADAPTER_FILE}); give one that does")
     try:
         tensors = _read_tensors(file)
         _refuse_text_encoder(file, tensors)

@@ -150,29 +150,31 @@ class FluxFillPolicy:
                 begins from noise alone.
             strength: in (0, 1]; 1 ignores ``start``.
         """
-        sigmas = self._sigmas(noise, steps)
-        if start is not None and strength < 1:
-            first = min(int((sigmas > strength).sum()), steps - 1)
-            sigmas = sigmas[first:]
-            pixels = 2 * start.to(self.device, torch.float32) - 1
-            clean = pack_latents(self._encode_pixels(pixels))
-            noise = sampling.add_noise(clean, noise, sigmas[0])
-        return self._integrate(conditions, noise, sigmas, guidance)
+        first, x, sigmas = self._begin(noise, steps, start, strength)
+        return self._integrate(conditions, x, sigmas[first:], guidance)
 
     @torch.no_grad()
     def partial(
-        self, conditions: Conditions, noise: Tensor, *, steps: int, guidance: float, until: int
+        self,
+        conditions: Conditions,
+        noise: Tensor,
+        *,
+        steps: int,
+        guidance: float,
+        until: int,
+        start: Tensor | None = None,
+        strength: float = 1.0,
     ) -> tuple[Tensor, Tensor]:
-        """Take the first ``until`` of ``steps`` steps (Algorithm 1, the rollout without gradient).
+        """Break ``sample`` off before step ``until`` (Algorithm 1, the rollout without gradient).
 
         Returns:
             The latents x_t [B, N, 4C] and their noise level sigma_t (0-dim); with ``until`` 0 the
             noise itself at sigma 1.
         """
-        if not 0 <= until < steps:
-            raise ValueError(f"until is {until}; it must be from 0 to {steps - 1}")
-        sigmas = self._sigmas(noise, steps)[: until + 1]
-        return self._integrate(conditions, noise, sigmas, guidance), sigmas[-1]
+        first, x, sigmas = self._begin(noise, steps, start, strength)
+        if not first <= until < steps:
+            raise ValueError(f"until is {until}; it must be from {first} to {steps - 1}")
+        return self._integrate(conditions, x, sigmas[first : until + 1], guidance), sigmas[until]
 
     def one_step_x0(
         self, x_t: Tensor, sigma_t: Tensor, conditions: Conditions, *, guidance: float
@@ -311,6 +313,18 @@ class FluxFillPolicy:
     def _sigmas(self, noise: Tensor, steps: int) -> Tensor:
         config = self.pipeline.scheduler.config
         return sampling.sigma_schedule(config, steps, noise.shape[1]).to(self.device)
+
+    def _begin(
+        self, noise: Tensor, steps: int, start: Tensor | None, strength: float
+    ) -> tuple[int, Tensor, Tensor]:
+        """The step that a denoising begins with, the latents there, and all noise levels."""
+        sigmas = self._sigmas(noise, steps)
+        if start is None or strength == 1:
+            return 0, noise, sigmas
+        first = sampling.first_step(sigmas, strength)
+        pixels = 2 * start.to(self.device, torch.float32) - 1
+        clean = pack_latents(self._encode_pixels(pixels))
+        return first, sampling.add_noise(clean, noise, sigmas[first]), sigmas
 
     def _integrate(
         self, conditions: Conditions, x: Tensor, sigmas: Tensor, guidance: float

@@ -45,6 +45,22 @@ def sigma_schedule(scheduler_config: Mapping[str, Any], steps: int, tokens: int)
     return scheduler.sigmas
 
 
+def first_step(sigmas: Tensor, strength: float) -> int:
+    """Where a schedule is entered that does not begin from noise alone.
+
+    Args:
+        sigmas: of ``sigma_schedule``, [steps + 1].
+        strength: in (0, 1]; 1 enters at the beginning.
+
+    Returns:
+        The number of the step at the largest noise level that is not above ``strength``; the last
+        step where all are.
+    """
+    if strength == 1:
+        return 0
+    return min(int((sigmas > strength).sum()), len(sigmas) - 2)
+
+
 def guide(unconditional: Tensor, conditional: Tensor, scale: float) -> Tensor:
     """Classifier-free guidance (Ho & Salimans 2022, Eq. 6), on velocities; 1 gives conditional."""
     return unconditional + scale * (conditional - unconditional)

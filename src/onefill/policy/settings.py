@@ -57,6 +57,10 @@ class PolicySettings(BaseModel):
         """Euler steps of a full denoising when the task is that one."""
         return self.task_steps.get(task, self.steps)
 
+    def strength_for(self, task: str) -> float:
+        """Noise level at which an edit begins when the task is that one; 1.0 is noise alone."""
+        return self.strength.get(task, 1.0)
+
 
 def read_settings(file: Path, multiple: int) -> PolicySettings:
     """The settings in ``file``, or FLUX.1-Fill-dev's if there is no such file.

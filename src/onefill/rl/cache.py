@@ -19,11 +19,11 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
+from onefill.edit.painting import SettledSampling
 from onefill.errors import OnefillError
 from onefill.policy.conditions import Conditions
 from onefill.policy.flux_fill import FluxFillPolicy
 from onefill.rl.batch import Batch
-from onefill.rl.rollout import Sampler
 
 _ENDING = ".tensors"
 _PARTIAL = ".partial"
@@ -141,7 +141,7 @@ class Recall:
         return made
 
     def images(
-        self, batch: Batch, noise: Tensor, sampler: Sampler, paint: Callable[[], Tensor]
+        self, batch: Batch, noise: Tensor, sampler: SettledSampling, paint: Callable[[], Tensor]
     ) -> Tensor:
         """What ``paint`` makes of a batch with weights that never change.
 

@@ -177,10 +177,13 @@ class RunConfig(_Section):
         tau: share of itself that a moving average keeps at each step (tau).
         step_range: first and last sampler step that the gradient is taken at ([t1, t2]). Whole
             numbers count steps from 0; fractions in [0, 1] are of the number of steps.
-        sampler_steps: steps of a full denoising; None for half of what an edit takes, by the
-            policy's folder.
+        sampler_steps: steps of a full denoising, of every task; None for what an edit of the task
+            takes where results are measured, and for at most half of the policy's steps in
+            rollouts.
         guidance: true classifier-free guidance, 1 is off; None for what the folder says.
-        batch_size: samples of the one task that a step draws.
+        batch_size: samples of a step.
+        tasks_per_step: how many different tasks a step draws, and splits its samples among by
+            their weights.
         train: ``lora`` trains an adapter, ``full`` every weight of the transformer.
         ema: whether Algorithm 1 keeps the average pi_ema beside the trained weights; the
             reference of Algorithm 2 is that average, with or without this.
@@ -203,6 +206,7 @@ class RunConfig(_Section):
     sampler_steps: Count | None = None
     guidance: Annotated[float, Field(ge=1)] | None = None
     batch_size: Count = defaults.BATCH_SIZE
+    tasks_per_step: Count = defaults.TASKS_PER_STEP
     train: Literal["lora", "full"] = "lora"
     ema: bool = True
     lora: LoraConfig = LoraConfig()
@@ -252,9 +256,10 @@ class RunConfig(_Section):
             BadInput: they do not fit together.
         """
         self.parts()
+        self._check_mixture()
 
-    def gradient_steps(self, sampler_steps: int) -> range:
-        """The sampler steps that the gradient may be taken at, out of ``sampler_steps``.
+    def gradient_steps(self, sampler_steps: int, task: str) -> range:
+        """The sampler steps that the gradient may be taken at, of ``sampler_steps`` for a task.
 
         Raises:
             BadInput: ``step_range`` counts steps that the sampler does not have.
@@ -268,7 +273,8 @@ class RunConfig(_Section):
         if last >= sampler_steps:
             raise BadInput(
                 f"step_range {list(self.step_range)}: the sampler has steps 0 to "
-                f"{sampler_steps - 1}; choose within, or give fractions as [0.4, 0.9]"
+                f"{sampler_steps - 1} for {task}; choose within, give fractions as [0.4, 0.9], or "
+                "name sampler_steps"
             )
         return range(first, last + 1)
 
@@ -290,3 +296,16 @@ class RunConfig(_Section):
             )
         edges = [self.batch_size * part // count for part in range(count + 1)]
         return [range(begin, end) for begin, end in pairwise(edges)]
+
+    def _check_mixture(self) -> None:
+        count = self.tasks_per_step
+        if count > len(self.tasks):
+            raise BadInput(
+                f"tasks_per_step {count}: this run has no more than {len(self.tasks)} "
+                f"({', '.join(self.tasks)}); lower it, or name more tasks"
+            )
+        if count > self.batch_size:
+            raise BadInput(
+                f"tasks_per_step {count}: a batch of {self.batch_size} has no sample for each; "
+                "raise batch_size, or lower it"
+            )

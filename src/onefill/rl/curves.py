@@ -12,7 +12,7 @@ from typing import Any
 SMOOTHING = 0.1
 """Share of the way to the newest value that a smoothed curve goes at each of its points."""
 
-_NO_HEALTH = ("kind", "step", "task", "gradient_step", "sigma")
+_NO_HEALTH = ("kind", "step", "tasks", "reward", "gradient_step", "sigma")
 
 
 @dataclass
@@ -51,9 +51,7 @@ def reward_curves(rows: Iterable[Mapping[str, Any]]) -> Curves:
     curves: Curves = {}
     for row in rows:
         if row["kind"] == "step":
-            for dimension, value in row.get("reward", {}).items():
-                of_task = curves.setdefault(row.get("task", "unknown"), {})
-                of_task.setdefault(dimension, Curve()).add(row["step"], value)
+            _add(curves, row["step"], row.get("reward", {}))
     return curves
 
 
@@ -61,10 +59,7 @@ def win_rate_curves(rows: Iterable[Mapping[str, Any]]) -> Curves:
     """The held-out win rate against the start model, before, during and after."""
     curves: Curves = {}
     for row in rows:
-        for task, dimensions in row.get("win_rate", {}).items():
-            for dimension, rate in dimensions.items():
-                of_task = curves.setdefault(task, {})
-                of_task.setdefault(dimension, Curve()).add(row["step"], rate)
+        _add(curves, row["step"], row.get("win_rate", {}))
     return curves
 
 
@@ -75,16 +70,10 @@ def health_curves(rows: Iterable[Mapping[str, Any]]) -> dict[str, Curve]:
         if row["kind"] != "step":
             continue
         for name, value in row.items():
-            if name in _NO_HEALTH or name == "reward" or value is None:
-                continue
-            if name == "seconds":
-                value = sum(value.values())
-            elif isinstance(value, Mapping):
-                if not value or not all(isinstance(v, int | float) for v in value.values()):
-                    continue
-                value = sum(value.values()) / len(value)
-            if isinstance(value, int | float):
-                curves.setdefault(name, Curve()).add(row["step"], float(value))
+            numbers = [] if name in _NO_HEALTH else _numbers(value)
+            if numbers:
+                whole = sum(numbers) if name == "seconds" else sum(numbers) / len(numbers)
+                curves.setdefault(name, Curve()).add(row["step"], whole)
     return curves
 
 
@@ -96,3 +85,16 @@ def hacking_alarms(rows: Iterable[Mapping[str, Any]]) -> list[tuple[int, str]]:
         if row["kind"] == "monitor"
         for alarm in row.get("alarms", ())
     ]
+
+
+def _add(curves: Curves, step: int, values: Mapping[str, Mapping[str, float]]) -> None:
+    for task, dimensions in values.items():
+        for dimension, value in dimensions.items():
+            curves.setdefault(task, {}).setdefault(dimension, Curve()).add(step, value)
+
+
+def _numbers(value: Any) -> list[float]:
+    """Those in a value of a line, however deep."""
+    if isinstance(value, Mapping):
+        return [number for inner in value.values() for number in _numbers(inner)]
+    return [float(value)] if isinstance(value, int | float) else []

@@ -16,6 +16,7 @@ LAM = 0.75
 TAU = 0.95
 STEP_RANGE: list[int] | list[float] = [0.4, 0.9]
 BATCH_SIZE = 8
+TASKS_PER_STEP = 1
 LORA_RANK = 16
 LORA_ALPHA = 16.0
 LEARNING_RATE = 6e-4

@@ -23,15 +23,18 @@ class StepReport:
 
     Attributes:
         step: updates done so far, this one included.
-        task: the task that was drawn.
         loss: Eq. 5, averaged.
-        rewards: mean P(yes) of each dimension of the task.
+        rewards: mean P(yes) of each dimension of each task that was drawn.
     """
 
     step: int
-    task: str
     loss: float
-    rewards: Mapping[str, float]
+    rewards: Mapping[str, Mapping[str, float]]
+
+    @property
+    def tasks(self) -> str:
+        """Those that were drawn."""
+        return " + ".join(self.rewards)
 
 
 class Display(Protocol):
@@ -102,11 +105,14 @@ class PlainDisplay:
         self._pace = _Pace(total)
 
     def step(self, report: StepReport) -> None:
-        """A line with task, loss, reward per dimension and pace."""
+        """A line with tasks, loss, reward per dimension (in the tasks' order) and pace."""
         self._pace.count()
-        rewards = " ".join(f"{name} {value:.2f}" for name, value in report.rewards.items())
+        rewards = " + ".join(
+            " ".join(f"{name} {value:.2f}" for name, value in of_task.items())
+            for of_task in report.rewards.values()
+        )
         self.note(
-            f"step {report.step}/{self._total} {report.task}: loss {report.loss:.3f}, "
+            f"step {report.step}/{self._total} {report.tasks}: loss {report.loss:.3f}, "
             f"reward {rewards}, {self._pace.text(report.step)}"
         )
 
@@ -152,14 +158,15 @@ class LiveDisplay:
     def step(self, report: StepReport) -> None:
         """Move the bar and take the rewards into the table."""
         self._pace.count()
-        self._draws[report.task] = self._draws.get(report.task, 0) + 1
-        of_task = self._rewards.setdefault(report.task, {})
-        for name, value in report.rewards.items():
-            of_task.setdefault(name, deque(maxlen=_WINDOW)).append(value)
+        for task, rewards in report.rewards.items():
+            self._draws[task] = self._draws.get(task, 0) + 1
+            of_task = self._rewards.setdefault(task, {})
+            for name, value in rewards.items():
+                of_task.setdefault(name, deque(maxlen=_WINDOW)).append(value)
         self._progress.update(
             self._bar,
             completed=report.step,
-            description=f"training: {report.task}",
+            description=f"training: {report.tasks}",
             pace=f"loss {report.loss:.3f}, {self._pace.text(report.step)}",
         )
         self.live.update(self._picture())

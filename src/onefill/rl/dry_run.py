@@ -12,9 +12,10 @@ from typing import Any
 import torch
 
 from onefill.rl.config import CacheConfig, RunConfig
+from onefill.rl.ingredients import Ingredients
 from onefill.rl.loop import take_step
 from onefill.rl.run_folder import RunFolder
-from onefill.rl.training import Ingredients, Training, open_training
+from onefill.rl.training import Training, open_training
 
 Forecast = dict[str, Any]
 """The document that ``onefill train --dry-run --json`` prints, documented at ``forecast``."""

@@ -4,11 +4,13 @@ For every held-out sample the start model paints a reference from one noise, and
 measured paints from another; the judge is asked in both orders. Measured so, the start model
 against itself gives the line that no training has to beat: about one half, with the noise of
 so many samples.
+
+All paint as an edit does, its matching of colours included, and by an edit's number of steps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -16,6 +18,7 @@ import torch
 from torch import Tensor
 
 from onefill.data.source import SampleSource
+from onefill.edit.painting import SettledSampling
 from onefill.judge.accuracy import wilson
 from onefill.judge.model import Judge
 from onefill.judge.verdict import TIE_BAND
@@ -25,7 +28,7 @@ from onefill.rl.processes import Processes
 from onefill.rl.randomness import Purpose
 from onefill.rl.reference import Reference
 from onefill.rl.reward import preferences
-from onefill.rl.rollout import Sampler, painted_from_seed
+from onefill.rl.rollout import painted_from_seed
 from onefill.tasks.types import Task
 
 
@@ -73,7 +76,7 @@ class HeldOut:
         scenes: samples per task; fewer where there are not so many.
         batch_size: samples denoised together.
         seed: of the noise.
-        sampler: how images are denoised.
+        samplers: how images of each task are denoised.
         processes: who shares the batches.
 
     Attributes:
@@ -92,7 +95,7 @@ class HeldOut:
         scenes: int,
         batch_size: int,
         seed: int,
-        sampler: Sampler,
+        samplers: Mapping[str, SettledSampling],
         processes: Processes,
     ) -> None:
         self._policy = policy
@@ -103,7 +106,7 @@ class HeldOut:
         self._count = scenes
         self._batch_size = batch_size
         self._seed = seed
-        self._sampler = sampler
+        self._samplers = samplers
         self._processes = processes
         self.tick: Callable[[str, int, int], None] = lambda task, done, of: None
         self._scenes: dict[str, Scenes] = {}
@@ -141,9 +144,9 @@ class HeldOut:
         def denoise(places: range) -> Tensor:
             part = batch.select(places).to(self._policy.device)
             pictures = painted_from_seed(
-                self._policy, part, self._sampler, self._seed, purpose, places
+                self._policy, part, self._samplers[name], self._seed, purpose, places
             )
-            return part.paste(pictures).cpu()
+            return part.finish(pictures).cpu()
 
         return torch.cat(self._by_batch(name, count, denoise))
 
@@ -153,7 +156,8 @@ class HeldOut:
         def ask(places: range) -> dict[str, list[float]]:
             part = scenes.batch.select(places)
             rows = slice(places.start, places.stop)
-            return preferences(self._judge, images[rows], scenes.reference[rows], part.questions)
+            seen = images[rows], scenes.reference[rows]
+            return preferences(self._judge, *seen, part.questions)[name]
 
         found: dict[str, list[float]] = {}
         for asked in self._by_batch(name, len(images), ask):

@@ -69,13 +69,14 @@ def train(run: Training, display: Display, stop: StopRequest) -> Summary:
 
 def take_step(run: Training) -> StepReport:
     """One update: the body of the algorithm's loop."""
-    config, policy, sampler, timer = run.config, run.policy, run.sampler, PhaseTimer()
+    config, policy, timer = run.config, run.policy, PhaseTimer()
 
-    # Draw a task k with probability p_k, samples of it, and a step t from [t1, t2].
-    task = run.mixer.draw()
-    batch = run.next_batch(task)
-    shares = answer_shares(batch.questions, run.weights[task])
-    t = draw_gradient_step(config.seed, run.step, run.gradient_steps)
+    # Draw a task k (or several) by probability p_k, samples of it, and a step t from [t1, t2].
+    counts = run.mixer.draw(config.tasks_per_step, config.batch_size)
+    batch = run.next_batch(counts)
+    shares = answer_shares(batch.questions, run.weights)
+    sampler = run.samplers[batch.task.name]  # of all its tasks alike
+    t = draw_gradient_step(config.seed, run.step, run.gradient_steps[batch.task.name])
     tally = Tally()
     for places in run.parts:
         # A condition c and two noises for each sample.
@@ -96,9 +97,9 @@ def take_step(run: Training) -> StepReport:
 
         # x_theta: denoised by pi_theta to t without gradient, then one prediction of x0' with it.
         with timer.phase("rollout"):
-            partial = partial_denoising(policy, conditions, noise, sampler, until=t)
+            partial = partial_denoising(policy, part, conditions, noise, sampler, until=t)
             guard.check("rollout", partial.latents)
-            by_reference = run.reference_latents(conditions, partial)
+            by_reference = run.reference_latents(conditions, partial, sampler)
         with timer.phase("gradient step"):
             latents = predicted_latents(policy, conditions, partial, sampler)
             guard.check("gradient step", latents)
@@ -129,8 +130,8 @@ def take_step(run: Training) -> StepReport:
         run.average.update()
     run.step += 1
 
-    report = StepReport(run.step, task, tally.loss, tally.rewards())
-    values = {"task": task, **tally.values(config.lam), "gradient_norm": norm}
+    report = StepReport(run.step, tally.loss, tally.rewards())
+    values = {"tasks": counts, **tally.values(config.lam), "gradient_norm": norm}
     values |= {"learning_rate": rate, "gradient_step": t, "sigma": partial.sigma.item()}
     run.metrics.append("step", run.step, {**values, "seconds": timer.take()})
     return report

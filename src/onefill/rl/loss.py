@@ -1,4 +1,4 @@
-"""The loss of OneReward (Eq. 5), averaged over the dimensions of the drawn task."""
+"""The loss of OneReward (Eq. 5), averaged over the dimensions of what was drawn."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from onefill.rl.reward import Questions
+from onefill.rl.reward import ByDimension, Questions
 
 
 def hinge(logits: Tensor, lam: float) -> Tensor:
@@ -42,39 +42,57 @@ LOSSES: dict[str, Callable[[Tensor, float], Tensor]] = {
 
 @dataclass(frozen=True)
 class Shares:
-    """What each answer of a whole batch counts.
+    """What each answer about one task counts in a whole batch.
 
     Attributes:
-        weights: of each dimension that the batch is asked about.
-        counts: how many of its samples are asked about that dimension.
+        of_batch: share of the batch's samples that are of this task.
+        weights: of each dimension that they are asked about.
+        counts: how many of them are asked about that dimension.
     """
 
+    of_batch: float
     weights: Mapping[str, float]
     counts: Mapping[str, int]
 
 
-def answer_shares(questions: Questions, weights: Mapping[str, float]) -> Shares:
-    """The shares of a whole batch, asked ``questions``, by the weight of each dimension."""
-    return Shares(
-        {name: weights[name] for name in questions.rows},
-        {name: len(rows) for name, rows in questions.rows.items()},
-    )
+def answer_shares(questions: Questions, weights: ByDimension[float]) -> dict[str, Shares]:
+    """The shares of each task in a whole batch, asked ``questions``, by the dimensions' weights."""
+    samples = {
+        task: {questions.samples[row] for rows in of_task.values() for row in rows}
+        for task, of_task in questions.rows.items()
+    }
+    count = sum(len(of_task) for of_task in samples.values())
+    return {
+        task: Shares(
+            len(samples[task]) / count,
+            {name: weights[task][name] for name in of_task},
+            {name: len(rows) for name, rows in of_task.items()},
+        )
+        for task, of_task in questions.rows.items()
+    }
 
 
 def onereward_loss(
-    logits: Mapping[str, Tensor], shares: Shares, lam: float, kind: str = "hinge"
+    logits: ByDimension[Tensor], shares: Mapping[str, Shares], lam: float, kind: str = "hinge"
 ) -> Tensor:
-    """The weighted mean over dimensions of the batch mean of Eq. 5; a scalar.
+    """The weighted mean over a task's dimensions of the batch mean of Eq. 5; a scalar.
+
+    Of a batch of several tasks the mean over its samples: each task's loss by its share.
 
     Args:
-        logits: for each dimension the judge's answers, on the whole batch or a part of it; the
-            losses of parts add up to that of the whole.
-        shares: of the whole batch.
+        logits: for each task and dimension the judge's answers, on the whole batch or a part of
+            it; the losses of parts add up to that of the whole.
+        shares: of each task in the whole batch.
         lam: the bound lambda, in (0, 1].
         kind: a name of ``LOSSES``.
     """
-    terms = [
-        LOSSES[kind](answers, lam).sum() / shares.counts[name] * shares.weights[name]
-        for name, answers in logits.items()
-    ]
-    return torch.stack(terms).sum() / sum(shares.weights.values())
+    losses = []
+    for task, of_task in logits.items():
+        share = shares[task]
+        terms = [
+            LOSSES[kind](answers, lam).sum() / share.counts[name] * share.weights[name]
+            for name, answers in of_task.items()
+        ]
+        mean = torch.stack(terms).sum() / sum(share.weights.values())
+        losses.append(share.of_batch * mean)
+    return torch.stack(losses).sum()

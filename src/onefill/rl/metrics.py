@@ -119,4 +119,11 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
         except ValueError:
             continue
         if isinstance(row, dict) and "kind" in row and isinstance(row.get("step"), int):
-            yield row
+            yield _by_task(row)
+
+
+def _by_task(row: dict[str, Any]) -> dict[str, Any]:
+    """A line as it is written now: the steps of older runs name their one task apart."""
+    if row["kind"] == "step" and (task := row.pop("task", None)) is not None:
+        row |= {name: {task: row[name]} for name in ("reward", "saturated") if name in row}
+    return row

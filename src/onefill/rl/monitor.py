@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from onefill.data.source import SampleSource
+from onefill.edit.painting import SettledSampling
 from onefill.judge.model import Judge
 from onefill.judge.verdict import both_orders, order_gaps, swap_symmetric
 from onefill.policy.flux_fill import FluxFillPolicy
@@ -25,7 +26,7 @@ from onefill.rl.processes import Processes
 from onefill.rl.randomness import Purpose
 from onefill.rl.reference import Reference
 from onefill.rl.reward import look
-from onefill.rl.rollout import Sampler, painted_from_seed
+from onefill.rl.rollout import painted_from_seed
 from onefill.tasks.types import Task
 
 _VISIBLE = 1 / 255
@@ -95,7 +96,7 @@ class Monitor:
         judge: who rewards.
         source: held-out samples.
         tasks: which tasks are watched.
-        sampler: how images are denoised.
+        samplers: how images of each task are denoised.
         config: how many samples, and what raises an alarm.
         lam: the bound on the reward.
         seed: of the noise.
@@ -110,7 +111,7 @@ class Monitor:
         source: SampleSource,
         tasks: Mapping[str, Task],
         *,
-        sampler: Sampler,
+        samplers: Mapping[str, SettledSampling],
         config: MonitorConfig,
         lam: float,
         seed: int,
@@ -121,7 +122,7 @@ class Monitor:
         self._judge = judge
         self._source = source
         self._tasks = tasks
-        self._sampler = sampler
+        self._samplers = samplers
         self._config = config
         self._lam = lam
         self._seed = seed
@@ -151,7 +152,12 @@ class Monitor:
             rows: lines of kind ``step``, oldest first.
         """
         recent = rows[-self._config.every :]
-        shares = [share for row in recent for share in row["saturated"].values()]
+        shares = [
+            share
+            for row in recent
+            for of_task in row["saturated"].values()
+            for share in of_task.values()
+        ]
         if len(recent) < self._config.every or not shares:
             return []
         share = sum(shares) / len(shares)
@@ -190,8 +196,10 @@ class Monitor:
         return self._scenes[name]
 
     def _paint(self, batch: Batch, purpose: Purpose = Purpose.HELD_OUT_NOISE) -> Tensor:
+        # As an edit paints, and before it matches colours: that would hide a seam that grows.
+        sampler = self._samplers[batch.task.name]
         return painted_from_seed(
-            self._policy, batch, self._sampler, self._seed, purpose, range(len(batch))
+            self._policy, batch, sampler, self._seed, purpose, range(len(batch))
         )
 
     @torch.no_grad()

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from onefill.edit.painting import SettledSampling
 from onefill.policy.conditions import Conditions
 from onefill.policy.flux_fill import FluxFillPolicy
 from onefill.rl.config import PenaltyConfig
 from onefill.rl.reference import Reference
-from onefill.rl.rollout import Partial, Sampler, predicted_latents
+from onefill.rl.rollout import Partial, predicted_latents
 
 NOISE_LEVEL = 0.7
 """Of the stochastic sampler that ``kl`` speaks of: the a of Flow-GRPO (Liu et al. 2025)."""
@@ -27,7 +28,7 @@ def reference_latents(
     reference: Reference,
     conditions: Conditions,
     partial: Partial,
-    sampler: Sampler,
+    sampler: SettledSampling,
 ) -> Tensor:
     """x0' by the reference, from the policy's own x_t: [B, N, 4C]."""
     with reference.active():

@@ -1,9 +1,10 @@
-"""The judge asked about a batch: every dimension of its task at once, every image seen once."""
+"""The judge asked about a batch: every dimension of its tasks at once, every image seen once."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -15,35 +16,38 @@ from onefill.rl.config import RewardConfig
 from onefill.rl.jitter import draw_jitter, jitter_generators, jittered
 from onefill.tasks.types import Task
 
+_Found = TypeVar("_Found")
+
+ByDimension = dict[str, dict[str, _Found]]
+"""What there is of each dimension of each task: by task, then dimension."""
+
 
 @dataclass(frozen=True)
 class Questions:
     """What is asked about a batch of pairs.
 
     Attributes:
-        task: the task of the batch.
         queries: one text for each question.
         samples: which sample each question is about.
-        rows: for each dimension the questions that ask it.
+        rows: for each task and dimension the questions that ask it.
     """
 
-    task: Task
     queries: list[str]
     samples: list[int]
-    rows: dict[str, list[int]]
+    rows: ByDimension[list[int]]
 
 
-def build_questions(task: Task, words: Sequence[str | None]) -> Questions:
-    """Every dimension of ``task`` for every sample; one about words only where there are some."""
+def build_questions(tasks: Sequence[Task], words: Sequence[str | None]) -> Questions:
+    """Every dimension of each sample's task; one about words only where there are some."""
     queries: list[str] = []
     samples: list[int] = []
-    rows: dict[str, list[int]] = {}
-    for sample, typed in enumerate(words):
+    rows: ByDimension[list[int]] = {}
+    for sample, (task, typed) in enumerate(zip(tasks, words, strict=True)):
         for dimension in answerable(task, typed):
-            rows.setdefault(dimension.name, []).append(len(queries))
+            rows.setdefault(task.name, {}).setdefault(dimension.name, []).append(len(queries))
             queries.append(build_query(task, dimension, typed))
             samples.append(sample)
-    return Questions(task, queries, samples, rows)
+    return Questions(queries, samples, rows)
 
 
 def look(judge: Judge, images: Tensor, questions: Questions) -> ImageFeatures:
@@ -67,7 +71,7 @@ class Reward:
 
     def logits(
         self, images: Tensor, reference: Tensor, questions: Questions, step: int, places: range
-    ) -> dict[str, Tensor]:
+    ) -> ByDimension[Tensor]:
         """logit("Yes" | x_theta, x_ref, q) for each dimension, the policy's image first.
 
         Its sigmoid is Eq. 5's P("Yes"). By the configuration it is the mean over judges, and the
@@ -81,12 +85,15 @@ class Reward:
             places: of these pairs in the batch of that update.
 
         Returns:
-            For each dimension the answers on the samples that were asked about it.
+            For each task and dimension the answers on the samples that were asked about it.
         """
         images, reference = self._seen(images, reference, step, places)
         answers = [self._ask(judge, images, reference, questions) for judge in self._judges]
         logits = answers[0] if len(answers) == 1 else torch.stack(answers).mean(dim=0)
-        return {dimension: logits[rows] for dimension, rows in questions.rows.items()}
+        return {
+            task: {dimension: logits[rows] for dimension, rows in of_task.items()}
+            for task, of_task in questions.rows.items()
+        }
 
     def _seen(
         self, images: Tensor, reference: Tensor, step: int, places: range
@@ -113,15 +120,17 @@ class Reward:
 @torch.no_grad()
 def preferences(
     judge: Judge, images: Tensor, reference: Tensor, questions: Questions
-) -> dict[str, list[float]]:
+) -> ByDimension[list[float]]:
     """The probability that ``images`` are better, both orders asked and calibrated.
 
     The same arithmetic as a verdict of ``onefill judge``; see ``Reward`` for the shapes.
     """
     first, second = look(judge, images, questions), look(judge, reference, questions)
     opinion = swap_symmetric(*both_orders(judge, first, second, questions.queries))
-    found: dict[str, list[float]] = {}
-    for dimension, rows in questions.rows.items():
-        heat = judge.calibration.get(f"{questions.task.name}/{dimension}", 1.0)
-        found[dimension] = torch.sigmoid(opinion[rows] / heat).tolist()
+    found: ByDimension[list[float]] = {}
+    for task, of_task in questions.rows.items():
+        found[task] = {}
+        for dimension, rows in of_task.items():
+            heat = judge.calibration.get(f"{task}/{dimension}", 1.0)
+            found[task][dimension] = torch.sigmoid(opinion[rows] / heat).tolist()
     return found

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from onefill.edit.painting import SettledSampling
 from onefill.policy.conditions import Conditions
 from onefill.policy.flux_fill import FluxFillPolicy
 from onefill.policy.sampling import sigma_schedule
@@ -20,35 +21,42 @@ from onefill.rl.randomness import Purpose, noise_generators
 from onefill.rl.reference import Reference
 
 
-@dataclass(frozen=True)
-class Sampler:
-    """How latents are denoised: number of steps, and true guidance (1 is off)."""
-
-    steps: int
-    guidance: float
-
-
 @torch.no_grad()
 def full_denoising(
-    policy: FluxFillPolicy, batch: Batch, conditions: Conditions, noise: Tensor, sampler: Sampler
+    policy: FluxFillPolicy,
+    batch: Batch,
+    conditions: Conditions,
+    noise: Tensor,
+    sampler: SettledSampling,
 ) -> Tensor:
     """The policy's images with the weights it has now, (B, 3, H, W) in [0, 1]."""
-    return batch.paste(painted(policy, conditions, noise, sampler))
+    return batch.paste(painted(policy, batch, conditions, noise, sampler))
 
 
 @torch.no_grad()
 def painted(
-    policy: FluxFillPolicy, conditions: Conditions, noise: Tensor, sampler: Sampler
+    policy: FluxFillPolicy,
+    batch: Batch,
+    conditions: Conditions,
+    noise: Tensor,
+    sampler: SettledSampling,
 ) -> Tensor:
     """The whole pictures that the policy paints, before the samples' own pixels are put back."""
-    latents = policy.sample(conditions, noise, steps=sampler.steps, guidance=sampler.guidance)
+    latents = policy.sample(
+        conditions,
+        noise,
+        steps=sampler.steps,
+        guidance=sampler.guidance,
+        start=_start(batch, sampler),
+        strength=sampler.strength,
+    )
     return policy.decode(latents, conditions)
 
 
 def painted_from_seed(
     policy: FluxFillPolicy,
     batch: Batch,
-    sampler: Sampler,
+    sampler: SettledSampling,
     seed: int,
     purpose: Purpose,
     places: range,
@@ -57,7 +65,7 @@ def painted_from_seed(
 
     Args:
         policy: the model, whatever weights it has at the moment.
-        batch: the samples.
+        batch: the samples, all of one task.
         sampler: how they are denoised.
         seed: of the noise.
         purpose: of the noise.
@@ -66,7 +74,7 @@ def painted_from_seed(
     conditions = policy.encode(batch.images, batch.masks, batch.prompts)
     task = zlib.crc32(batch.task.name.encode())
     noise = policy.noise(conditions, noise_generators(seed, purpose, task, places))
-    return painted(policy, conditions, noise, sampler)
+    return painted(policy, batch, conditions, noise, sampler)
 
 
 def reference_images(
@@ -75,7 +83,7 @@ def reference_images(
     batch: Batch,
     conditions: Conditions,
     noise: Tensor,
-    sampler: Sampler,
+    sampler: SettledSampling,
 ) -> Tensor:
     """x_ref: full denoising by pi_ref, no gradient; (B, 3, H, W) in [0, 1]."""
     with reference.active():
@@ -99,18 +107,29 @@ class Partial:
 
 @torch.no_grad()
 def partial_denoising(
-    policy: FluxFillPolicy, conditions: Conditions, noise: Tensor, sampler: Sampler, until: int
+    policy: FluxFillPolicy,
+    batch: Batch,
+    conditions: Conditions,
+    noise: Tensor,
+    sampler: SettledSampling,
+    until: int,
 ) -> Partial:
     """x_t: the policy denoised without gradient up to step ``until``."""
     latents, sigma = policy.partial(
-        conditions, noise, steps=sampler.steps, guidance=sampler.guidance, until=until
+        conditions,
+        noise,
+        steps=sampler.steps,
+        guidance=sampler.guidance,
+        until=until,
+        start=_start(batch, sampler),
+        strength=sampler.strength,
     )
     schedule = sigma_schedule(policy.pipeline.scheduler.config, sampler.steps, noise.shape[1])
     return Partial(latents, sigma, schedule[until + 1].to(sigma))
 
 
 def predicted_latents(
-    policy: FluxFillPolicy, conditions: Conditions, partial: Partial, sampler: Sampler
+    policy: FluxFillPolicy, conditions: Conditions, partial: Partial, sampler: SettledSampling
 ) -> Tensor:
     """x0' = x_t - sigma_t * v, the one call that gradient flows through: [B, N, 4C]."""
     return policy.one_step_x0(partial.latents, partial.sigma, conditions, guidance=sampler.guidance)
@@ -121,3 +140,7 @@ def gradient_images(
 ) -> Tensor:
     """x_theta: the decoded x0', the samples' own pixels put back; (B, 3, H, W) in [0, 1]."""
     return batch.paste(policy.decode(latents, conditions))
+
+
+def _start(batch: Batch, sampler: SettledSampling) -> Tensor | None:
+    return batch.surroundings if sampler.strength < 1 else None

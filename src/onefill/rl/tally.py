@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from onefill.rl.penalty import Distance
+from onefill.rl.reward import ByDimension
 
 
 @dataclass
@@ -18,24 +19,24 @@ class Tally:
 
     Attributes:
         loss: the sum of the parts' losses, which is that of the batch.
-        answers: P(yes) for each dimension, on the samples that were asked about it.
+        answers: P(yes) for each task and dimension, on the samples that were asked about it.
         drift: see ``Distance``; None where it was not measured.
         kl: likewise.
     """
 
     loss: float = 0.0
-    answers: dict[str, list[Tensor]] = field(default_factory=dict)
+    answers: ByDimension[list[Tensor]] = field(default_factory=dict)
     drift: float | None = None
     kl: float | None = None
 
     def count(
-        self, loss: Tensor, logits: Mapping[str, Tensor], gone: Distance | None, share: float
+        self, loss: Tensor, logits: ByDimension[Tensor], gone: Distance | None, share: float
     ) -> None:
         """Add a part that is ``share`` of the batch."""
         self.loss += loss.item()
-        for dimension, answers in logits.items():
-            p_yes = torch.sigmoid(answers.detach()).cpu()
-            self.answers.setdefault(dimension, []).append(p_yes)
+        for task, of_task in logits.items():
+            for dimension, answers in of_task.items():
+                self._note(task, dimension, [torch.sigmoid(answers.detach()).cpu()])
         if gone is not None:
             self.drift = (self.drift or 0.0) + share * gone.drift.item()
             self.kl = (self.kl or 0.0) + share * gone.kl.item()
@@ -47,22 +48,29 @@ class Tally:
             return tallies[0]
         whole = cls(loss=sum(tally.loss for tally in tallies))
         for tally in tallies:
-            for dimension, answers in tally.answers.items():
-                whole.answers.setdefault(dimension, []).extend(answers)
+            for task, of_task in tally.answers.items():
+                for dimension, answers in of_task.items():
+                    whole._note(task, dimension, answers)
         if all(tally.drift is not None for tally in tallies):
             whole.drift = sum(tally.drift or 0.0 for tally in tallies)
             whole.kl = sum(tally.kl or 0.0 for tally in tallies)
         return whole
 
-    def rewards(self) -> dict[str, float]:
+    def rewards(self) -> ByDimension[float]:
         """Mean P(yes) of each dimension."""
-        return {name: torch.cat(parts).mean().item() for name, parts in self.answers.items()}
+        return self._means(lambda p_yes: p_yes)
 
     def values(self, lam: float) -> dict[str, Any]:
         """For ``metrics.jsonl``: loss, rewards, and the share that earns nothing more."""
-        saturated = {
-            name: (torch.cat(parts) >= lam).float().mean().item()
-            for name, parts in self.answers.items()
-        }
+        saturated = self._means(lambda p_yes: (p_yes >= lam).float())
         values = {"loss": self.loss, "reward": self.rewards(), "saturated": saturated}
         return values if self.drift is None else values | {"drift": self.drift, "kl": self.kl}
+
+    def _note(self, task: str, dimension: str, answers: Sequence[Tensor]) -> None:
+        self.answers.setdefault(task, {}).setdefault(dimension, []).extend(answers)
+
+    def _means(self, what: Callable[[Tensor], Tensor]) -> ByDimension[float]:
+        return {
+            task: {name: what(torch.cat(parts)).mean().item() for name, parts in of_task.items()}
+            for task, of_task in self.answers.items()
+        }

@@ -19,8 +19,6 @@ from onefill.rl.config import RunConfig
 from onefill.rl.run_folder import RunFolder
 
 _MODULES = {"tensorboard": "tensorboardX", "wandb": "wandb", "trackio": "trackio"}
-_PER_TASK = "step"
-"""Kind of line whose dimensions belong to the one task that was drawn."""
 
 
 class Tracker(Protocol):
@@ -85,11 +83,10 @@ def flatten(kind: str, values: Mapping[str, Any]) -> dict[str, float]:
     """The numbers of a line of metrics under path-like names, as ``reward/fill/structure``.
 
     Args:
-        kind: of the line; that of a step tells its task, others name tasks themselves.
+        kind: of the line; what a step says of no single task stands under ``train``.
         values: of the line.
     """
-    task = values.get("task")
-    prefix = "train/" if kind == _PER_TASK else ""
+    prefix = "train/" if kind == "step" else ""
     figures: dict[str, float] = {}
 
     def add(name: str, value: Any) -> None:
@@ -100,11 +97,7 @@ def flatten(kind: str, values: Mapping[str, Any]) -> dict[str, float]:
             figures[name] = float(value)
 
     for key, value in values.items():
-        if isinstance(value, Mapping):
-            of_task = kind == _PER_TASK and key != "seconds" and isinstance(task, str)
-            add(f"{key}/{task}" if of_task else key, value)
-        else:
-            add(f"{prefix}{key}", value)
+        add(key if isinstance(value, Mapping) else f"{prefix}{key}", value)
     return figures
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from onefill.checkpoint import (
     write_checkpoint,
 )
 from onefill.data.source import SampleSource
+from onefill.edit.painting import SettledSampling
 from onefill.errors import BadInput
 from onefill.judge.loading import load_judge, pick_device
 from onefill.judge.model import Judge
@@ -24,12 +25,13 @@ from onefill.policy.conditions import Conditions
 from onefill.policy.fingerprint import hash_weights
 from onefill.policy.flux_fill import FluxFillPolicy
 from onefill.policy.loading import load_policy
-from onefill.rl.batch import Batch, make_batch
+from onefill.rl.batch import Batch, draw_batch, join
 from onefill.rl.cache import DiskCache, Recall
 from onefill.rl.config import CacheConfig, RunConfig
 from onefill.rl.dimensions import dimension_weights, trained_tasks
 from onefill.rl.evaluate import HeldOut
 from onefill.rl.guards import check_weights
+from onefill.rl.ingredients import Ingredients
 from onefill.rl.metrics import MetricsLog, best_step
 from onefill.rl.mixer import TaskMixer
 from onefill.rl.monitor import Monitor
@@ -41,37 +43,20 @@ from onefill.rl.recompute import recompute_activations
 from onefill.rl.reference import MovingAverage, Reference, StartWeights
 from onefill.rl.resume import current_versions, refuse_changes
 from onefill.rl.reward import Reward
-from onefill.rl.rollout import Partial, Sampler, reference_images
+from onefill.rl.rollout import Partial, reference_images
 from onefill.rl.run_folder import RunFolder
+from onefill.rl.samplers import (
+    edit_sampler,
+    gradient_steps,
+    refuse_mixing_unlike,
+    rollout_sampler,
+)
 from onefill.tasks.types import Task
 
 _ALONE = Processes()
 
 _PROTOCOL_SEED = 0
 """Of the held-out noise: the same for every run, so that runs can be compared."""
-
-
-@dataclass(frozen=True)
-class Ingredients:
-    """What a run is made of, found by the caller.
-
-    Attributes:
-        model: folder or hub id of the policy.
-        judge: folder or hub id of the judge.
-        more_judges: of those whose answers count as well.
-        tasks: the tasks that are drawn, by name.
-        samples: to train on.
-        held_out: to be measured on; no picture of it is in ``samples``.
-        offline: never ask a model hub.
-    """
-
-    model: str
-    judge: str
-    tasks: dict[str, Task]
-    samples: SampleSource
-    held_out: SampleSource
-    more_judges: tuple[str, ...] = ()
-    offline: bool = False
 
 
 @dataclass
@@ -84,10 +69,10 @@ class Training:
         weights: of the dimensions of each task.
         reward: what the policy is trained to raise.
         recall: gives conditions and the images of a fixed reference, from a cache if there is one.
-        sampler: how both images are denoised.
+        samplers: how both images of a task are denoised.
         processes: who shares the work, this process among them.
         parts: places of the batch that this process computes together.
-        gradient_steps: the sampler's steps that the gradient may be taken at.
+        gradient_steps: the steps of each task's sampler that the gradient may be taken at.
         average: pi_ref of Algorithm 2 or pi_ema of Algorithm 1; None without either.
         reference: whom the policy is compared with.
         step: updates done.
@@ -109,10 +94,10 @@ class Training:
     monitor: Monitor
     samples: SampleSource
     held_out: HeldOut
-    sampler: Sampler
+    samplers: dict[str, SettledSampling]
     processes: Processes
     parts: list[range]
-    gradient_steps: range
+    gradient_steps: dict[str, range]
     mixer: TaskMixer
     optimizer: Optimizer
     average: MovingAverage | None
@@ -124,37 +109,36 @@ class Training:
     step: int = 0
     seconds: float = field(default=0.0)
 
-    def next_batch(self, task: str) -> Batch:
-        """The next samples of a task, on the policy's device."""
-        count = self.config.batch_size
-        begin = self.cursor[task]
-        samples = self.samples.batch(task, begin, count, self.policy.settings.size)
-        names = [
-            f"{self.samples.row(task, index).image.name} (sample {index} of {task})"
-            for index in range(begin, begin + count)
-        ]
-        self.cursor[task] += count
-        return make_batch(self.trained[task], samples, self.policy.device, names)
+    def next_batch(self, counts: Mapping[str, int]) -> Batch:
+        """The next samples of each task, so many of each, on the policy's device."""
+        size, device = self.policy.settings.size, self.policy.device
+        batches = []
+        for task, count in counts.items():
+            places = range(self.cursor[task], self.cursor[task] + count)
+            batches.append(draw_batch(self.samples, self.trained[task], places, size, device))
+            self.cursor[task] += count
+        return join(batches)
 
     def reference_images(self, batch: Batch, conditions: Conditions, noise: Tensor) -> Tensor:
         """x_ref: full denoising by pi_ref, no gradient; (B, 3, H, W) in [0, 1]."""
+        sampler = self.samplers[batch.task.name]
 
         def paint() -> Tensor:
-            return reference_images(
-                self.policy, self.reference, batch, conditions, noise, self.sampler
-            )
+            return reference_images(self.policy, self.reference, batch, conditions, noise, sampler)
 
         if self.config.reference == "fixed":
-            return self.recall.images(batch, noise, self.sampler, paint)
+            return self.recall.images(batch, noise, sampler, paint)
         return paint()
 
-    def reference_latents(self, conditions: Conditions, partial: Partial) -> Tensor | None:
+    def reference_latents(
+        self, conditions: Conditions, partial: Partial, sampler: SettledSampling
+    ) -> Tensor | None:
         """pi_ref's x0' where the policy's is predicted from, if that is penalised or logged now."""
         every = self.config.monitor.every
         is_logged = every > 0 and (self.step + 1) % every == 0
         if self.config.penalty.weight == 0 and not is_logged:
             return None
-        return reference_latents(self.policy, self.reference, conditions, partial, self.sampler)
+        return reference_latents(self.policy, self.reference, conditions, partial, sampler)
 
     def elapsed(self) -> float:
         """Seconds spent on this run by every process so far."""
@@ -272,11 +256,10 @@ def open_training(
     policy = load_policy(
         ingredients.model, device=device, dtype=config.dtype, offline=ingredients.offline
     )
-    sampler = Sampler(
-        config.sampler_steps or max(1, policy.settings.steps // 2),
-        config.guidance or policy.settings.guidance,
-    )
-    gradient_steps = config.gradient_steps(sampler.steps)
+    measuring = {name: edit_sampler(policy, name, config) for name in ingredients.tasks}
+    samplers = {name: rollout_sampler(policy, name, config) for name in ingredients.tasks}
+    refuse_mixing_unlike(samplers, config.tasks_per_step)
+    choices = {name: gradient_steps(policy, name, s, config) for name, s in samplers.items()}
     parts = processes.share(config.parts(processes.count))
     trained = trained_tasks(ingredients.tasks, config.dimensions)
     judges = _load_judges(config, ingredients, device)
@@ -311,7 +294,7 @@ def open_training(
             judges[0],
             ingredients.held_out,
             trained,
-            sampler=sampler,
+            samplers=measuring,
             config=config.monitor,
             lam=config.lam,
             seed=_PROTOCOL_SEED,
@@ -327,13 +310,13 @@ def open_training(
             scenes=config.evaluation.scenes,
             batch_size=config.batch_size,
             seed=_PROTOCOL_SEED,
-            sampler=sampler,
+            samplers=measuring,
             processes=processes,
         ),
-        sampler=sampler,
+        samplers=samplers,
         processes=processes,
         parts=parts,
-        gradient_steps=gradient_steps,
+        gradient_steps=choices,
         mixer=TaskMixer(config.tasks, config.seed),
         optimizer=Optimizer(policy.trainable_parameters(), config.optimizer),
         average=average,
