@@ -35,12 +35,13 @@ from PIL import Image
 
 from onefill.edit.canvas import Canvas
 from onefill.edit.crop import Box, Crop, bounding_box, choose_crop, shrink_mask, shrink_picture
-from onefill.edit.painting import Sampling, Subject, paint_subjects
+from onefill.edit.painting import Subject, paint_subjects
 from onefill.edit.stitch import default_feather, feather_weights, grow_patch, stitch
 from onefill.images import read_image
 from onefill.pocket.embedded import resolve
 from onefill.policy.flux_fill import FluxFillPolicy
 from onefill.policy.loading import load_policy
+from onefill.policy.sampler import Sampling
 from onefill.tasks.registry import load_tasks
 from onefill.tasks.types import Mask
 

@@ -33,11 +33,11 @@ from PIL import Image
 from onefill.edit.crop import bounding_box, choose_crop, shrink_mask, shrink_picture
 from onefill.edit.decode import open_photo
 from onefill.edit.job import paint_together
-from onefill.edit.painting import Sampling
 from onefill.edit.request import EditRequest, plan_edit
 from onefill.pocket.embedded import resolve
 from onefill.policy.flux_fill import FluxFillPolicy
 from onefill.policy.loading import load_policy
+from onefill.policy.sampler import Sampling
 from onefill.tasks.registry import load_tasks
 
 PHOTO = Path(__file__).parents[1] / "tests" / "fixtures" / "coffee.jpg"

@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 
 from onefill.data.source import open_source
-from onefill.edit.painting import Sampling
 from onefill.images import image_to_array, read_image
 from onefill.pocket import embedded, vocabulary
 from onefill.pocket.classifier import load_classifier, views_of
@@ -28,6 +27,7 @@ from onefill.pocket.score import read_held_out
 from onefill.pocket.second_judge import SecondJudge, load_second_judge
 from onefill.policy.flux_fill import FluxFillPolicy
 from onefill.policy.loading import load_policy
+from onefill.policy.sampler import Sampling
 from onefill.rl.batch import Batch, make_batch
 from onefill.rl.monitor import outside_drift, seam_error
 from onefill.rl.reference import StartWeights

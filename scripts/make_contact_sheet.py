@@ -21,12 +21,12 @@ from PIL import Image, ImageDraw, ImageFont
 
 from onefill.data.sample import Sample
 from onefill.data.source import SampleSource, open_source
-from onefill.edit.painting import Sampling
 from onefill.images import array_to_image
 from onefill.pocket import embedded
 from onefill.pocket.vocabulary import ARTICLES
 from onefill.policy.flux_fill import FluxFillPolicy
 from onefill.policy.loading import load_policy
+from onefill.policy.sampler import Sampling
 from onefill.rl.batch import Batch, make_batch
 from onefill.rl.rollout import painted
 from onefill.tasks.registry import load_tasks

@@ -23,11 +23,11 @@ from onefill.edit.job import (
     paint_together,
     run_edit,
 )
-from onefill.edit.painting import Sampling
 from onefill.edit.record import read_history
 from onefill.edit.region import Region
 from onefill.edit.request import EditRequest, plan_edit
 from onefill.errors import BadInput, OnefillError
+from onefill.policy.sampler import Sampling
 from onefill.tasks.registry import BUILT_IN, RegisteredTask, load_tasks
 from onefill.tasks.types import Dimension, PromptTemplate, Task
 

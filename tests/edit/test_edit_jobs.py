@@ -21,11 +21,11 @@ from PIL import Image
 from onefill.edit.batch import run_jobs
 from onefill.edit.jobs import Job, folder_jobs, read_jobs
 from onefill.edit.key import edit_key
-from onefill.edit.painting import Sampling
 from onefill.edit.processes import join_processes, own_device
 from onefill.edit.record import read_history
 from onefill.edit.request import EditRequest, plan_edit
 from onefill.errors import BadInput
+from onefill.policy.sampler import Sampling
 from onefill.tasks.registry import load_tasks
 
 Cli = Callable[..., Any]

@@ -7,9 +7,10 @@ import zlib
 import pytest
 import torch
 
-from onefill.edit.painting import Sampling, Subject, paint_subjects
+from onefill.edit.painting import Subject, paint_subjects
 from onefill.errors import BadInput
 from onefill.images import array_to_image
+from onefill.policy.sampler import Sampling
 from onefill.policy.sampling import sigma_schedule
 from onefill.rl.loop import take_step
 from onefill.rl.randomness import Purpose, noise_generators

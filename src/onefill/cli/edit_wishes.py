@@ -12,9 +12,9 @@ from onefill.errors import BadInput
 
 if TYPE_CHECKING:
     from onefill.edit.job import Signature
-    from onefill.edit.painting import Sampling
     from onefill.edit.request import EditPlan
     from onefill.policy.flux_fill import FluxFillPolicy
+    from onefill.policy.sampler import Sampling
 
 STOP, CONTINUE = "stop", "continue"
 
@@ -53,7 +53,7 @@ class PaintWishes:
 
     def sampling(self) -> Sampling:
         """As the edit package wants it."""
-        from onefill.edit.painting import Sampling
+        from onefill.policy.sampler import Sampling
 
         return Sampling(
             steps=self.steps,

@@ -15,10 +15,10 @@ from onefill.edit.job import (
     write_result,
 )
 from onefill.edit.jobs import Job
-from onefill.edit.painting import Sampling
 from onefill.edit.request import EditPlan, plan_edit
 from onefill.errors import OnefillError
 from onefill.policy.flux_fill import FluxFillPolicy
+from onefill.policy.sampler import Sampling
 
 _MOST_TOGETHER = 16  # crops; more make no edit cheaper, and results come later
 

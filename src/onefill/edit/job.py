@@ -15,13 +15,14 @@ from onefill.edit.canvas import Canvas
 from onefill.edit.crop import Box, Crop, bounding_box, choose_crop, shrink_mask
 from onefill.edit.debug import save_pass
 from onefill.edit.encode import write_picture
-from onefill.edit.painting import Sampling, SettledSampling, Subject, paint_subjects
+from onefill.edit.painting import Subject, paint_subjects
 from onefill.edit.passes import Pass
 from onefill.edit.record import EditRecord
 from onefill.edit.request import EditPlan
 from onefill.edit.show import show_crop
 from onefill.edit.stitch import default_feather, feather_weights, stitch
 from onefill.policy.flux_fill import FluxFillPolicy
+from onefill.policy.sampler import Sampling, SettledSampling
 from onefill.policy.settings import PolicySettings
 from onefill.tasks.types import Mask
 

@@ -7,8 +7,8 @@ from PIL import Image
 
 from onefill.edit.canvas import Canvas
 from onefill.edit.crop import Crop, shrink_picture
-from onefill.edit.match import fill_smoothly
 from onefill.images import array_to_image, image_to_array
+from onefill.policy.surroundings import fill_smoothly
 from onefill.tasks.types import Mask
 
 _VISIBLE = 0.25  # opacity from which 8 bits still tell the colour

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 from torch import Tensor
 
-from onefill.edit.match import fill_smoothly, match_colours
 from onefill.judge.accuracy import wilson
 from onefill.pocket.classifier import load_classifier, views_of
 from onefill.pocket.vocabulary import REMOVAL_PROMPT, WORDS
 from onefill.policy.flux_fill import FluxFillPolicy
+from onefill.policy.surroundings import fill_smoothly, match_colours
 
 _BATCH = 25
 

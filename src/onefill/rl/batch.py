@@ -13,7 +13,7 @@ from torch import Tensor
 
 from onefill.data.sample import Sample
 from onefill.data.source import SampleSource
-from onefill.edit.match import fill_smoothly, match_colours
+from onefill.policy.surroundings import fill_smoothly, match_colours
 from onefill.rl.reward import Questions, build_questions
 from onefill.tasks.types import Task
 

@@ -19,10 +19,10 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from onefill.edit.painting import SettledSampling
 from onefill.errors import OnefillError
 from onefill.policy.conditions import Conditions
 from onefill.policy.flux_fill import FluxFillPolicy
+from onefill.policy.sampler import SettledSampling
 from onefill.rl.batch import Batch
 
 _ENDING = ".tensors"

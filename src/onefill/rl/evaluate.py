@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 
 from onefill.data.source import SampleSource
-from onefill.edit.painting import SettledSampling
 from onefill.judge.accuracy import wilson
 from onefill.judge.model import Judge
 from onefill.judge.verdict import TIE_BAND
 from onefill.policy.flux_fill import FluxFillPolicy
+from onefill.policy.sampler import SettledSampling
 from onefill.rl.batch import Batch, make_batch
 from onefill.rl.processes import Processes
 from onefill.rl.randomness import Purpose

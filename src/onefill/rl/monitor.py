@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from onefill.data.source import SampleSource
-from onefill.edit.painting import SettledSampling
 from onefill.judge.model import Judge
 from onefill.judge.verdict import both_orders, order_gaps, swap_symmetric
 from onefill.policy.flux_fill import FluxFillPolicy
+from onefill.policy.sampler import SettledSampling
 from onefill.rl.batch import Batch, make_batch
 from onefill.rl.config import MonitorConfig
 from onefill.rl.processes import Processes

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from onefill.edit.painting import SettledSampling
 from onefill.policy.conditions import Conditions
 from onefill.policy.flux_fill import FluxFillPolicy
+from onefill.policy.sampler import SettledSampling
 from onefill.rl.config import PenaltyConfig
 from onefill.rl.reference import Reference
 from onefill.rl.rollout import Partial, predicted_latents

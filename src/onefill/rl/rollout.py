@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from onefill.edit.painting import SettledSampling
 from onefill.policy.conditions import Conditions
 from onefill.policy.flux_fill import FluxFillPolicy
+from onefill.policy.sampler import SettledSampling
 from onefill.policy.sampling import sigma_schedule
 from onefill.rl.batch import Batch
 from onefill.rl.randomness import Purpose, noise_generators

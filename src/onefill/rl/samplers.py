@@ -14,9 +14,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from onefill.edit.painting import Sampling, SettledSampling
 from onefill.errors import BadInput
 from onefill.policy.flux_fill import FluxFillPolicy
+from onefill.policy.sampler import Sampling, SettledSampling
 from onefill.policy.sampling import first_step, sigma_schedule
 from onefill.rl.config import RunConfig
 

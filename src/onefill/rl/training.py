@@ -17,7 +17,6 @@ from onefill.checkpoint import (
     write_checkpoint,
 )
 from onefill.data.source import SampleSource
-from onefill.edit.painting import SettledSampling
 from onefill.errors import BadInput
 from onefill.judge.loading import load_judge, pick_device
 from onefill.judge.model import Judge
@@ -25,6 +24,7 @@ from onefill.policy.conditions import Conditions
 from onefill.policy.fingerprint import hash_weights
 from onefill.policy.flux_fill import FluxFillPolicy
 from onefill.policy.loading import load_policy
+from onefill.policy.sampler import SettledSampling
 from onefill.rl.batch import Batch, draw_batch, join
 from onefill.rl.cache import DiskCache, Recall
 from onefill.rl.config import CacheConfig, RunConfig

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onefill.edit.match import fill_smoothly, match_colours
+from onefill.policy.surroundings import fill_smoothly, match_colours
 
 
 def _ramp(height: int, width: int) -> np.ndarray:
