@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from onefill.rl.config import RunConfig
     from onefill.rl.run_folder import RunFolder
-    from onefill.rl.training import Ingredients
+    from onefill.rl.ingredients import Ingredients
     from onefill.tasks.registry import TaskRegistry
 
 app = typer.Typer(add_completion=False)
@@ -324,7 +324,7 @@ def _find_ingredients(
     for name in sorted(samples.borrowing):
         say(f"{name}: the data has no mask for it; it draws its own on every picture")
 
-    from onefill.rl.training import Ingredients
+    from onefill.rl.ingredients import Ingredients
 
     return Ingredients(model, judge, tasks, samples, held_out, more_judges, offline)
 

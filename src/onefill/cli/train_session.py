@@ -20,7 +20,8 @@ from onefill.rl.report import write_report
 from onefill.rl.run_folder import RunFolder
 from onefill.rl.run_status import lock_run, record_state
 from onefill.rl.trackers import check_trackers, open_trackers
-from onefill.rl.training import Ingredients, Training, open_training
+from onefill.rl.ingredients import Ingredients
+from onefill.rl.training import Training, open_training
 
 
 def run_session(
