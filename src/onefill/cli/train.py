@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from onefill.rl.config import RunConfig
-    from onefill.rl.run_folder import RunFolder
     from onefill.rl.ingredients import Ingredients
+    from onefill.rl.run_folder import RunFolder
     from onefill.tasks.registry import TaskRegistry
 
 app = typer.Typer(add_completion=False)

@@ -14,13 +14,13 @@ from onefill.errors import OnefillError
 from onefill.interrupt import Interrupted, listen_for_stop
 from onefill.rl.config import RunConfig
 from onefill.rl.display import Display, SilentDisplay, open_display
+from onefill.rl.ingredients import Ingredients
 from onefill.rl.loop import train
 from onefill.rl.processes import Processes, join_processes
 from onefill.rl.report import write_report
 from onefill.rl.run_folder import RunFolder
 from onefill.rl.run_status import lock_run, record_state
 from onefill.rl.trackers import check_trackers, open_trackers
-from onefill.rl.ingredients import Ingredients
 from onefill.rl.training import Training, open_training
 
 
