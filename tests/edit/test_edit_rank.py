@@ -152,6 +152,15 @@ def test_the_best_are_kept_and_all_are_in_the_ranking(
     assert [entry["path"] is not None for entry in kept] == [True, False, False]
 
 
+@pytest.fixture
+def heeded() -> Iterator[None]:
+    """Ctrl-C is heeded, though a shell that runs the tests in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeded")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_while_ranking_leaves_nothing(
     number: signal.Signals,
