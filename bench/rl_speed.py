@@ -45,6 +45,7 @@ from onefill.rl.ingredients import Ingredients
 from onefill.rl.loop import take_step
 from onefill.rl.metrics import PHASES
 from onefill.rl.randomness import Purpose, draw_gradient_step, noise_generators
+from onefill.rl.rollout import partial_denoising
 from onefill.rl.run_folder import RunFolder
 from onefill.rl.training import Training, open_training
 from onefill.tasks.registry import load_tasks
@@ -88,19 +89,10 @@ def call_stock(run: Training, sample: Batch, noise: Tensor, until: int | None = 
         The image (1, 3, H, W) in [0, 1], or broken off, the latents x_t.
     """
     policy, sampler = run.policy, run.samplers[sample.task.name]
-    start = sample.surroundings if sampler.strength < 1 else None
     conditions = policy.encode(sample.images, sample.masks, sample.prompts)
     schedule = sigma_schedule(policy.pipeline.scheduler.config, sampler.steps, noise.shape[1])
     first = first_step(schedule, sampler.strength)
-    begin, _ = policy.partial(
-        conditions,
-        noise,
-        steps=sampler.steps,
-        guidance=sampler.guidance,
-        until=first,
-        start=start,
-        strength=sampler.strength,
-    )
+    begin = partial_denoising(policy, sample, conditions, noise, sampler, until=first).latents
     if until == first:
         return begin
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 LAUNCHER = "ONEFILL_LAUNCHER"
@@ -46,6 +48,15 @@ def is_orphan() -> bool:
     """Whether the launcher that named itself is gone."""
     launcher = _number(LAUNCHER, 0)
     return launcher != 0 and os.getppid() != launcher
+
+
+@contextmanager
+def noticing(gone: Exception) -> Iterator[None]:
+    """Raise ``gone`` where a connection breaks: the process at its other end has ended."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise gone from error
 
 
 def _number(variable: str, otherwise: int) -> int:

@@ -17,7 +17,7 @@ from onefill.pocket.policy_architecture import (
     build_transformer,
     build_vae,
 )
-from onefill.policy.adapter import ADAPTER_FILE
+from onefill.policy.choice import ADAPTER_FILE
 from onefill.policy.flux_fill import FluxFillPolicy
 from onefill.policy.loading import load_policy
 from onefill.policy.settings import PolicySettings

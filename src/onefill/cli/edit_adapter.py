@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from onefill.errors import BadInput
-
-_FILE = "pytorch_lora_weights.safetensors"
+from onefill.policy.choice import ADAPTER_FILE
 
 
 def adapter_folder(path: Path) -> Path:
@@ -16,7 +15,7 @@ def adapter_folder(path: Path) -> Path:
         BadInput: neither; of a run the line says how what it has learned can be used.
     """
     for folder in (path / "adapter", path):
-        if (folder / _FILE).is_file():
+        if (folder / ADAPTER_FILE).is_file():
             return folder
     if (path / "config.yaml").is_file():
         raise BadInput(f"--adapter {path}: {_use_of_run(path)}")

@@ -206,12 +206,14 @@ def deciding_weights(choice: ModelChoice, model: str) -> dict[str, Any]:
         choice: the choice.
         model: as typed; an embedded or published name means the same wherever it is kept.
     """
+    from onefill.policy.choice import ADAPTER_FILE
+
     trained = choice.adapter if isinstance(choice.adapter, Path) else None
     return {
         "model": _place(model),
         "transformer": _place(choice.transformer),
         "transformer_subfolder": choice.transformer_subfolder,
-        "adapter": None if trained is None else trained / "pytorch_lora_weights.safetensors",
+        "adapter": None if trained is None else trained / ADAPTER_FILE,
         "adapter_scale": choice.adapter_scale,
         "dtype": choice.memory.dtype,
         "quantize": choice.memory.quantize,

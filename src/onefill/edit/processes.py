@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from onefill.errors import OnefillError
-from onefill.launched import Place, local_index, process_count
+from onefill.launched import Place, local_index, noticing, process_count
 
 _Item = TypeVar("_Item")
 
@@ -27,7 +27,7 @@ class Processes(Place):
             OnefillError: another process is gone.
         """
         if self.count > 1:
-            with _noticing():
+            with noticing(_gone()):
                 _wait()
         return list(items[self.index :: self.count])
 
@@ -41,7 +41,7 @@ class Processes(Place):
             return items
         from accelerate.utils import gather_object
 
-        with _noticing():
+        with noticing(_gone()):
             gathered: list[_Item] = gather_object(items)
         return gathered
 
@@ -64,16 +64,11 @@ def join_processes() -> Iterator[Processes]:
         state.destroy_process_group()
 
 
-@contextmanager
-def _noticing() -> Iterator[None]:
-    """A connection that breaks means that the process at its other end is gone."""
-    try:
-        yield
-    except RuntimeError as error:
-        raise OnefillError(
-            "another process of this batch has failed; what is written is whole: mend what it "
-            "says, and the same line with --skip-existing goes on"
-        ) from error
+def _gone() -> OnefillError:
+    return OnefillError(
+        "another process of this batch has failed; what is written is whole: mend what it "
+        "says, and the same line with --skip-existing goes on"
+    )
 
 
 def _state() -> Any:

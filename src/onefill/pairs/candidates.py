@@ -15,8 +15,10 @@ import torch
 
 from onefill.pairs.subject import Picture
 from onefill.policy.flux_fill import FluxFillPolicy
+from onefill.policy.sampler import SettledSampling
 from onefill.policy.settings import PolicySettings
 from onefill.rl.batch import Batch
+from onefill.rl.rollout import full_denoising
 
 _STEP_SHARES = (1.0, 0.5, 0.25)
 _GUIDANCE_SHARES = (1.0, 0.5, 0.0, 1.75)
@@ -105,15 +107,13 @@ def paint(
     for recipe, own in zip(recipes, generators, strict=True):
         conditions = policy.encode(batch.images, batch.masks, batch.prompts, recipe.negative)
         noise = policy.noise(conditions, own) * recipe.noise
-        latents = policy.sample(
-            conditions,
-            noise,
+        sampling = SettledSampling(
             steps=recipe.steps,
             guidance=recipe.guidance,
-            start=batch.surroundings if recipe.strength < 1 else None,
+            negative=recipe.negative,
             strength=recipe.strength,
         )
-        images = batch.paste(policy.decode(latents, conditions))
+        images = full_denoising(policy, batch, conditions, noise, sampling)
         levels = (images * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
         for place, picture in enumerate(levels):
             candidates[place].append(picture)

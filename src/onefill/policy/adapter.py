@@ -20,9 +20,8 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from onefill.errors import BadInput
+from onefill.policy.choice import ADAPTER_FILE
 from onefill.policy.quiet import quiet_libraries
-
-ADAPTER_FILE = "pytorch_lora_weights.safetensors"
 
 # Attention and feed-forward of both kinds of block; modulation, embedders and the output stay.
 _DEFAULT_TARGETS = (

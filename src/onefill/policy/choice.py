@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+ADAPTER_FILE = "pytorch_lora_weights.safetensors"
+"""What an adapter's folder holds, in the file format of stock diffusers."""
+
 DTYPES = ("float32", "bfloat16", "float16")
 """Precisions of the weights in memory."""
 

@@ -11,8 +11,8 @@ import torch
 from diffusers import FluxFillPipeline, FluxTransformer2DModel
 
 from onefill.errors import BadInput
-from onefill.policy.adapter import ADAPTER_FILE, scale_adapter
-from onefill.policy.choice import DTYPES, Memory, ModelChoice
+from onefill.policy.adapter import scale_adapter
+from onefill.policy.choice import ADAPTER_FILE, DTYPES, Memory, ModelChoice
 from onefill.policy.flux_fill import FluxFillPolicy
 from onefill.policy.hub import download, download_if_there, hub_answers
 from onefill.policy.quantize import check_quantizer, quantization

@@ -20,7 +20,8 @@ from onefill.checkpoint import (
     step_of,
 )
 from onefill.errors import BadInput, OnefillError
-from onefill.policy.adapter import ADAPTER_FILE, lora_config
+from onefill.policy.adapter import lora_config
+from onefill.policy.choice import ADAPTER_FILE
 from onefill.policy.flux_fill import FluxFillPolicy
 from onefill.policy.loading import load_policy
 from onefill.rl.config import RunConfig

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+from onefill.files import replace_text
+
 PHASES = ("conditions", "reference", "rollout", "gradient step", "judge", "backward", "other")
 """Of a step: encoding pictures and prompts, the reference's denoising, the policy's without
 gradient, its one call with gradient (decoding included), the judge's answers, backpropagation and
@@ -78,9 +80,7 @@ class MetricsLog:
             kept = [
                 json.dumps(row, ensure_ascii=False) for row in self.read() if row["step"] <= step
             ]
-            aside = self._path.with_suffix(".partial")
-            aside.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-            aside.replace(self._path)
+            replace_text(self._path, "".join(f"{line}\n" for line in kept))
 
     def append(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
         """Write one line at once."""

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from onefill.errors import BadInput, OnefillError
 from onefill.interrupt import Interrupted
-from onefill.launched import Place, is_orphan, local_index, process_count
+from onefill.launched import Place, is_orphan, local_index, noticing, process_count
 
 _BUCKET = 16 * 2**20
 """Gradients are added up so many numbers at a time."""
@@ -156,11 +156,17 @@ class _ToldError(OnefillError):
 class _GoneError(OnefillError):
     """Another process has ended without a word."""
 
+    def __init__(self) -> None:
+        super().__init__(
+            "another process of this run is gone; the last checkpoint is whole: go on from it with "
+            "--resume"
+        )
+
 
 def _exchange(item: Any, failure: Exception | None) -> list[Any]:
     from accelerate.utils import gather_object
 
-    with _noticing():
+    with noticing(_GoneError()):
         answers = gather_object([(item, _in_words(failure))])
     told = [words for _, words in answers if words is not None]
     if told:
@@ -171,21 +177,9 @@ def _exchange(item: Any, failure: Exception | None) -> list[Any]:
 def _reduce(values: Tensor) -> Tensor:
     from accelerate.utils import reduce
 
-    with _noticing():
+    with noticing(_GoneError()):
         total: Tensor = reduce(values, reduction="sum")
     return total
-
-
-@contextmanager
-def _noticing() -> Iterator[None]:
-    """A connection that breaks means that the process at its other end is gone."""
-    try:
-        yield
-    except RuntimeError as error:
-        raise _GoneError(
-            "another process of this run is gone; the last checkpoint is whole: go on from it with "
-            "--resume"
-        ) from error
 
 
 def _in_words(failure: Exception | None) -> tuple[str, int] | None:
