@@ -9,13 +9,15 @@ band; "whole, unstitched" takes all of it, as the stock pipeline hands it out. M
 round the mask, three times as wide and high:
 
 - PSNR in dB, more is better;
+- LPIPS, a learned distance, in its shift-tolerant variant (``st_lpips.py`` says where its weights
+  come from; without them it is left out), in a window of at least 64 pixels a side; less is better;
 - GMSD, the spread of the likeness of gradients (Xue et al. 2014, "Gradient magnitude similarity
   deviation", Eq. 4 to 6), a measure of what people see; less is better;
 - the seam: how far the steps from pixel to pixel across the edge of the mask are from what they
   were, in grey levels; less is better.
 
 Without --photos, photographs of scikit-image and scikit-learn are taken. Prints one JSON document;
-exit code 1 if the crop gains nothing in PSNR or GMSD.
+exit code 1 if the crop gains nothing in PSNR, LPIPS or GMSD.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from st_lpips import LEAST_SIDE, StLpips, find_weights
 
 from onefill.edit.canvas import Canvas
 from onefill.edit.crop import Box, Crop, bounding_box, choose_crop, shrink_mask, shrink_picture
@@ -106,13 +109,20 @@ def paint_all(canvas: Canvas, mask: Mask, policy: FluxFillPolicy, seed: int) -> 
     return {way: result.pixels for way, result in zip(WAYS, results, strict=True)}
 
 
-def window(mask: Mask) -> Box:
-    """A box round the mask, three times as wide and high."""
+def window(mask: Mask, least: int = 1) -> Box:
+    """A box round the mask, three times as wide and high, or of the least side."""
     box = bounding_box(mask)
-    x, y = max(0, box.x - box.width), max(0, box.y - box.height)
-    right = min(mask.shape[1], box.right + box.width)
-    bottom = min(mask.shape[0], box.bottom + box.height)
-    return Box(x, y, right - x, bottom - y)
+    x, width = _stretch(box.x, box.width, least, mask.shape[1])
+    y, height = _stretch(box.y, box.height, least, mask.shape[0])
+    return Box(x, y, width, height)
+
+
+def _stretch(start: int, length: int, least: int, whole: int) -> tuple[int, int]:
+    """Three times the length about its middle, as far as it lies in the picture."""
+    low, high = max(0, start - length), min(whole, start + 2 * length)
+    if high - low >= least:
+        return low, high - low
+    return min(max(0, (low + high - least) // 2), whole - least), least
 
 
 def psnr(result: Pixels, truth: Pixels) -> float:
@@ -149,10 +159,14 @@ def seam(result: Pixels, truth: Pixels, mask: Mask) -> float:
 
 
 def measure(
-    photos: Sequence[Path], policy: FluxFillPolicy, masks: int, seed: int
+    photos: Sequence[Path],
+    policy: FluxFillPolicy,
+    masks: int,
+    seed: int,
+    distance: StLpips | None,
 ) -> dict[str, dict[str, float]]:
-    """Means over all photographs and masks, by way."""
-    found: dict[str, list[tuple[float, float, float]]] = {way: [] for way in WAYS}
+    """Means over all photographs and masks, by way; without a distance there is no LPIPS."""
+    found: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
     for number, file in enumerate(photos):
         canvas = Canvas(np.asarray(read_image(file)))
         rng = np.random.default_rng((seed, number))
@@ -162,16 +176,17 @@ def measure(
             truth = canvas.pixels[around]
             for way, pixels in paint_all(canvas, mask, policy, seed + place).items():
                 result = pixels[around]
-                scores = (
-                    psnr(result, truth),
-                    gmsd(result, truth),
-                    seam(result, truth, mask[around]),
-                )
+                scores = {
+                    "psnr": psnr(result, truth),
+                    "gmsd": gmsd(result, truth),
+                    "seam": seam(result, truth, mask[around]),
+                }
+                if distance is not None:
+                    part = window(mask, LEAST_SIDE).slices
+                    scores["lpips"] = distance(pixels[part], canvas.pixels[part])
                 found[way].append(scores)
     return {
-        way: dict(
-            zip(("psnr", "gmsd", "seam"), np.mean(scores, axis=0).round(4).tolist(), strict=True)
-        )
+        way: {name: round(float(np.mean([each[name] for each in scores])), 4) for name in scores[0]}
         for way, scores in found.items()
     }
 
@@ -195,13 +210,18 @@ def main() -> int:
             "no photographs: give --photos FOLDER, or `pip install scikit-image`", file=sys.stderr
         )
         return 2
+    weights = find_weights()
+    if weights is None:
+        print("no LPIPS: for that `pip install --no-deps stlpips-pytorch`", file=sys.stderr)
     policy = load_policy(resolve("policies", options.model), offline=True)
-    means = measure(photos, policy, options.masks, options.seed)
+    distance = None if weights is None else StLpips.from_file(weights)
+    means = measure(photos, policy, options.masks, options.seed, distance)
     crop, whole = means["crop"], means["whole"]
     print(
         json.dumps({"photographs": len(photos), "masks": options.masks, "means": means}, indent=2)
     )
-    return int(crop["psnr"] <= whole["psnr"] or crop["gmsd"] >= whole["gmsd"])
+    closer = all(crop[name] < whole[name] for name in crop.keys() & {"gmsd", "lpips"})
+    return int(crop["psnr"] <= whole["psnr"] or not closer)
 
 
 if __name__ == "__main__":
