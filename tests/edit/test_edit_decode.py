@@ -160,6 +160,14 @@ def test_tiff_keeps_what_describes_the_picture(tmp_path: Path) -> None:
     assert details[ExifTags.Base.DateTimeOriginal] == "2024:05:06 07:08:09"
 
 
+@pytest.mark.parametrize("recorded", [None, (240, 240)])
+def test_a_tiff_has_the_resolution_that_it_records_and_no_other(
+    tmp_path: Path, recorded: tuple[int, int] | None
+) -> None:
+    picture().save(tmp_path / "a.tif", dpi=recorded)
+    assert open_photo(tmp_path / "a.tif").dpi == recorded
+
+
 @pytest.mark.parametrize("subsampling", [0, 1, 2])
 def test_jpeg_coding_is_recorded(tmp_path: Path, subsampling: int) -> None:
     path = tmp_path / "a.jpg"

@@ -29,6 +29,12 @@ def test_a_name_of_ours_never_replaces_a_file() -> None:
     assert names(None, 2) == ["cup-fill-7-3.png", "cup-fill-8.png"]
 
 
+@pytest.mark.parametrize("what", ["ranking.json", "compare.png"])
+def test_nor_what_tells_of_an_earlier_edit_whose_first_result_was_not_kept(what: str) -> None:
+    Path(f"cup-fill-7-{what}").touch()
+    assert names(None, 2) == ["cup-fill-7-2.png", "cup-fill-8.png"]
+
+
 def test_folders() -> None:
     Path("there").mkdir()
     assert names("there") == ["there/cup-fill-7.png"]

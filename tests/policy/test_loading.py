@@ -15,6 +15,7 @@ from onefill.pocket.policy_architecture import write_random_policy
 from onefill.policy import hub, loading
 from onefill.policy.choice import ModelChoice
 from onefill.policy.loading import load_chosen, load_policy
+from onefill.policy.published import FLUX_FILL
 from onefill.policy.settings import PolicySettings, read_settings
 
 from .conftest import disturb
@@ -218,6 +219,13 @@ def test_what_has_to_be_accepted_on_the_hub_is_named(
         f"--{missing} owner/name: its licence must be accepted first; do so at "
         "https://huggingface.co/owner/name and run `hf auth login`"
     )
+
+
+def test_offline_too_it_is_said_what_has_to_be_accepted() -> None:
+    said = refusal(model=FLUX_FILL, offline=True)
+    assert f"accept its licence at https://huggingface.co/{FLUX_FILL}" in said
+    assert "`hf auth login`" in said and f"`hf download {FLUX_FILL}`" in said
+    assert "accept" not in refusal(model="owner/name", offline=True)
 
 
 def test_offline_never_asks_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:

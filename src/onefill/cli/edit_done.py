@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from onefill.cli import console
 from onefill.cli.edit_ranking_file import ranking_path, read_ranking
 from onefill.cli.edit_wishes import BatchOptions
-from onefill.edit.output import beside
+from onefill.edit.output import SHEET, beside
 from onefill.errors import BadInput
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _refuse_results(job: Job, options: BatchOptions) -> None:
 
 def _keys_of_done(job: Job, options: BatchOptions) -> list[str | None] | None:
     """The words that the files of a finished edit tell; None if it is not finished."""
-    if options.compared and not _is_there(beside(job.outputs, "compare.png")):
+    if options.compared and not _is_there(beside(job.outputs, SHEET)):
         return None
     if options.ranked:
         ranking = ranking_path(job.outputs)

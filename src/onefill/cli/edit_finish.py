@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from onefill.cli import console
 from onefill.cli.edit_ranking_file import write_ranking
-from onefill.edit.output import beside
+from onefill.edit.output import SHEET, beside
 from onefill.errors import BadInput, OnefillError
 
 if TYPE_CHECKING:
@@ -243,7 +243,7 @@ class Finisher:
             )
             for entry in entries
         ]
-        save_image(compare_sheet(plan, shown), beside(plan.outputs, "compare.png"))
+        save_image(compare_sheet(plan, shown), beside(plan.outputs, SHEET))
 
     def _read_back(
         self,

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from onefill.edit.output import beside
+from onefill.edit.output import RANKING, beside
 from onefill.errors import OnefillError
 from onefill.files import replace_text
 
 
 def ranking_path(outputs: Sequence[Path]) -> Path:
     """Where the ranking of an edit with these results goes."""
-    return beside(outputs, "ranking.json")
+    return beside(outputs, RANKING)
 
 
 def write_ranking(outputs: Sequence[Path], document: Mapping[str, Any]) -> None:

@@ -24,7 +24,7 @@ class PaintWishes:
     """How to paint and what to write into results; known before a model library is imported.
 
     Attributes:
-        steps: see ``onefill.edit.painting.Sampling``, as for the next three.
+        steps: see ``onefill.policy.sampler.Sampling``, as for the next three.
         guidance: likewise.
         negative: likewise.
         strength: likewise.

@@ -229,7 +229,8 @@ def _resolution(dpi: Any) -> tuple[float, float] | None:
         x, y = (float(value) for value in dpi)
     except (TypeError, ValueError, ZeroDivisionError):
         return None
-    return (x, y) if 1 <= x <= 65535 and 1 <= y <= 65535 else None
+    # 1 is what Pillow says of a TIFF that records none.
+    return (x, y) if 1 < x <= 65535 and 1 < y <= 65535 else None
 
 
 def _jpeg_coding(image: Image.Image, orientation: int) -> JpegCoding | None:

@@ -7,6 +7,12 @@ from pathlib import Path
 
 from onefill.errors import BadInput
 
+RANKING = "ranking.json"
+"""What the file that tells how the results of an edit were ranked is called; see ``beside``."""
+
+SHEET = "compare.png"
+"""What the sheet of before and after is called."""
+
 _FIELDS = "{stem}, {task}, {seed} and {n}"
 
 
@@ -16,7 +22,8 @@ def name_outputs(
     """One path for each seed.
 
     Without ``output``, or with a folder, files are called ``<stem>-<task>-<seed>.png``, with a
-    further ``-2``, ``-3`` ... where that name is taken: only a file named outright is replaced.
+    further ``-2``, ``-3`` ... where that name is taken, or was by a result of which only the
+    ranking is left: only a file named outright is replaced.
 
     Args:
         output: a file, a folder (existing, or ending in a slash), a pattern, or None for the
@@ -60,9 +67,13 @@ def _fill_pattern(output: str, stem: str, task: str, seeds: Sequence[int], flag:
     return paths
 
 
+def _companions(path: Path) -> list[Path]:
+    return [beside([path], what) for what in (RANKING, SHEET)]
+
+
 def _free(path: Path) -> Path:
     candidate, number = path, 1
-    while candidate.exists():
+    while any(taken.exists() for taken in (candidate, *_companions(candidate))):
         number += 1
         candidate = path.with_name(f"{path.stem}-{number}{path.suffix}")
     return candidate

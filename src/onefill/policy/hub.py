@@ -15,6 +15,7 @@ from huggingface_hub.errors import (
 )
 
 from onefill.errors import BadInput
+from onefill.policy.published import GATED
 
 
 def hub_answers() -> bool:
@@ -48,18 +49,21 @@ def download(model: str, file: str, *, offline: bool, flag: str = "--model") -> 
         return Path(hf_hub_download(model, file, local_files_only=offline))
     except GatedRepoError as error:
         raise BadInput(
-            f"{where}: its licence must be accepted first; do so at "
-            f"https://huggingface.co/{model} and run `hf auth login`"
+            f"{where}: its licence must be accepted first; do so at {_page(model)} and run "
+            "`hf auth login`"
         ) from error
     except (RepositoryNotFoundError, HFValidationError) as error:
         raise BadInput(
             f"{where}: the hub knows no such model; run `onefill models` for local ones"
         ) from error
     except LocalEntryNotFoundError as error:
+        fetch = f"run `hf download {model}`"
+        if model in GATED:
+            fetch = f"accept its licence at {_page(model)}, run `hf auth login`, and {fetch}"
         raise BadInput(
             f"{where}: not on this machine, and the hub cannot be reached or --offline is set; "
-            f"run `hf download {model}` where it can be, give a local folder, or see "
-            "`onefill models` for local names"
+            f"where it can be, {fetch}; or give a local folder, or see `onefill models` for local "
+            "names"
         ) from error
     except EntryNotFoundError as error:
         raise BadInput(
@@ -70,6 +74,10 @@ def download(model: str, file: str, *, offline: bool, flag: str = "--model") -> 
         raise BadInput(
             f"{where}: the hub does not give it ({reason}); try again, or give a local folder"
         ) from error
+
+
+def _page(model: str) -> str:
+    return f"https://huggingface.co/{model}"
 
 
 def download_if_there(model: str, file: str, *, offline: bool) -> Path | None:

@@ -13,6 +13,9 @@ from typing import Any
 FLUX_FILL = "black-forest-labs/FLUX.1-Fill-dev"
 ONEREWARD = "bytedance-research/OneReward"
 
+GATED = frozenset({FLUX_FILL})
+"""Hub ids of weights that are given only to those who have accepted their licence there."""
+
 _FLUX_LICENCE = "FLUX.1 [dev] Non-Commercial License"
 _BOTH_LICENCES = f"CC BY-NC 4.0, and of the model below it the {_FLUX_LICENCE}"
 _TRANSFORMER = "flux.1-fill-dev-OneReward-transformer"
