@@ -137,6 +137,7 @@ def test_where_to_paint_may_be_said_for_all_lines(home: Path) -> None:
         ([{"image": "a.png", "task": "fil"}], "onefill tasks"),
         ([{"image": "a.png", "text": "a", "prompt": "b"}], "leave one of them out"),
         ([{"image": "a.png", "text": "a", "task": "fill"}], "--text"),
+        ([{"image": "a.png", "text": ""}], "--text: says nothing"),
         ([{"image": "../a.png"}], "--allow-outside"),
         ([{"image": "/etc/passwd"}], "--allow-outside"),
         ([{"image": "a.png", "mask": "../m.png"}], "--allow-outside"),

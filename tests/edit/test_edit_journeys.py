@@ -284,6 +284,7 @@ BAD_LINES = {
         ["{photo}", "--mask", "{mask}", "--text", "a", "--task", "fill"],
         "--task fill",
     ),
+    "no words to write": (["{photo}", "--mask", "{mask}", "--text", " "], "--text: says nothing"),
     "folder not writable": (["{photo}", "--mask", "{mask}", "-o", "{photo}/a.png"], "written"),
     "other suffix": (["{photo}", "--mask", "{mask}", "-o", "a.gif"], ".png"),
     "the input as output": (["{photo}", "--mask", "{mask}", "-o", "{photo}"], "input"),

@@ -96,7 +96,7 @@ Grow = Annotated[
     typer.Option(
         metavar="LENGTH",
         help="Grow the mask by pixels, or by percent of a square as large. "
-        "Default: 8% for removal, so that shadows go too; else 0.",
+        "Default for removal: 8%, and a shadow on even ground where one is plain; else 0.",
         rich_help_panel=_WHERE,
     ),
 ]

@@ -15,6 +15,7 @@ from onefill.edit.extend import expand_sides, place, plan_passes, target_size
 from onefill.edit.grow import USUAL_GROWTH, grow_mask
 from onefill.edit.region import alpha_mask, draw_region, show_painted
 from onefill.edit.separate import MOST_REGIONS, separate_regions
+from onefill.edit.shadow import find_shadow
 from onefill.errors import BadInput, OnefillError
 from onefill.tasks.registry import BUILT_IN
 from onefill.tasks.types import Mask, MaskOptions
@@ -95,7 +96,8 @@ def plan_regions(request: EditRequest, picture: Canvas) -> tuple[Canvas, list[Pa
             _Wish(draw_region(region, size, request.mask_alpha), region.words)
             for region in request.all_regions
         ]
-    wishes = _grow(request, _separate(request, wishes))
+    wishes, more = _grow(request, _separate(request, wishes), picture)
+    notes += more
     if request.paints_own_alpha:
         for wish in wishes:
             picture = show_painted(picture, wish.mask)
@@ -134,13 +136,27 @@ def _separate(request: EditRequest, wishes: list[_Wish]) -> list[_Wish]:
     return separated
 
 
-def _grow(request: EditRequest, wishes: list[_Wish]) -> list[_Wish]:
-    growth = request.grow
-    if growth is None and request.task.distribution == BUILT_IN:
-        growth = USUAL_GROWTH.get(request.task.task.name)
-    if growth is None:
-        return wishes
-    return [replace(wish, mask=grow_mask(wish.mask, growth)) for wish in wishes]
+def _grow(
+    request: EditRequest, wishes: list[_Wish], picture: Canvas
+) -> tuple[list[_Wish], list[str]]:
+    """The masks as they are painted, and notes; as usual a shadow goes too, if one is found."""
+    usual = USUAL_GROWTH.get(request.task.task.name)
+    if request.grow is not None:
+        return [replace(wish, mask=grow_mask(wish.mask, request.grow)) for wish in wishes], []
+    if usual is None or request.task.distribution != BUILT_IN:
+        return wishes, []
+    notes = []
+    grown = []
+    for wish in wishes:
+        shadow = find_shadow(picture, wish.mask)
+        if shadow.any():
+            share = np.count_nonzero(shadow) / np.count_nonzero(wish.mask)
+            notes.append(
+                f"image {request.image}: a shadow {share:.0%} as large as the mask goes too; "
+                f"--grow {usual} leaves it"
+            )
+        grown.append(replace(wish, mask=grow_mask(wish.mask | shadow, usual)))
+    return grown, notes
 
 
 def _words(request: EditRequest, wishes: list[_Wish]) -> list[str | None]:

@@ -40,7 +40,8 @@ class EditRequest:
         invert: paint all that is not masked.
         draw_mask: let the task draw the mask.
         each_region: paint regions one after another, each in its own crop.
-        grow: how far masks are grown, as "12" or "8%"; None is usual for the task.
+        grow: how far masks are grown, as "12" or "8%"; None is usual for the task, and takes
+            a removal's shadow along.
         words: what the user typed as the prompt.
         each_words: a prompt for each region, with ``each_region``.
         to: shape to extend to, as "16:9" or "1920x1080".
@@ -145,8 +146,10 @@ def choose_task(
         enlarges: whether the canvas is to become larger.
 
     Raises:
-        BadInput: there is no such task, or it is not the one that writes.
+        BadInput: there is no such task, or it is not the one that writes, or there are no words.
     """
+    if text is not None and not text.strip():
+        raise BadInput("--text: says nothing; give the words to write, as --text OPEN")
     if text is not None and name not in (None, "text"):
         raise BadInput(f"--text: is the task text; leave --task {name} out, or give --prompt")
     if name is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,24 +31,32 @@ def separate_regions(mask: Mask) -> list[Mask]:
     Raises:
         BadInput: there are more than ``MOST_REGIONS``.
     """
-    together = dilate(mask, min(mask.shape) // _NEAR // 2)
-    rows, starts, ends = _runs(together)
-    labels = _label(rows, starts, ends)
-    # Labels are the first run of their region, and runs are in reading order.
-    found, regions = np.unique(labels, return_inverse=True)
-    if len(found) > MOST_REGIONS:
-        raise BadInput(
-            f"--each-region: the mask has {len(found)} regions, and at most {MOST_REGIONS} are "
-            "painted one by one; leave --each-region out, or join some"
-        )
-    separated = []
-    for number in range(len(found)):
-        region = np.zeros_like(mask)
-        of_it = regions == number
-        for row, start, end in zip(rows[of_it], starts[of_it], ends[of_it], strict=True):
-            region[row, start:end] = mask[row, start:end]
-        separated.append(region)
+    separated: list[Mask] = []
+    for together in connected_parts(dilate(mask, min(mask.shape) // _NEAR // 2)):
+        if len(separated) == MOST_REGIONS:
+            raise BadInput(
+                f"--each-region: the mask has more than {MOST_REGIONS} regions, too many to paint "
+                "one by one; leave --each-region out, or join some"
+            )
+        separated.append(together & mask)
     return separated
+
+
+def connected_parts(mask: Mask) -> Iterator[Mask]:
+    """What touches at a side or a corner, in the order in which the parts are met when reading.
+
+    Args:
+        mask: (H, W), with at least one True.
+    """
+    rows, starts, ends = _runs(mask)
+    labels = _label(rows, starts, ends)
+    # Labels are the first run of their part, and runs are in reading order.
+    for label in np.unique(labels):
+        part = np.zeros_like(mask)
+        of_it = labels == label
+        for row, start, end in zip(rows[of_it], starts[of_it], ends[of_it], strict=True):
+            part[row, start:end] = True
+        yield part
 
 
 def _runs(mask: Mask) -> tuple[_Index, _Index, _Index]:
