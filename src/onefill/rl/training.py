@@ -48,8 +48,9 @@ from onefill.rl.run_folder import RunFolder
 from onefill.rl.samplers import (
     edit_sampler,
     gradient_steps,
-    refuse_mixing_unlike,
+    noise_level,
     rollout_sampler,
+    split_by_sampler,
 )
 from onefill.tasks.types import Task
 
@@ -118,6 +119,16 @@ class Training:
             batches.append(draw_batch(self.samples, self.trained[task], places, size, device))
             self.cursor[task] += count
         return join(batches)
+
+    def parts_of(self, batch: Batch) -> list[range]:
+        """``parts`` of a batch; where its tasks are denoised otherwise, one for each way."""
+        tasks = [task.name for task in batch.tasks]
+        split = (split_by_sampler(places, tasks, self.samplers) for places in self.parts)
+        return [places for parts in split for places in parts]
+
+    def noise_levels(self, steps: Mapping[str, int]) -> dict[str, float]:
+        """The share of noise at a step of each task's rollouts."""
+        return {task: noise_level(self.policy, self.samplers[task], t) for task, t in steps.items()}
 
     def reference_images(self, batch: Batch, conditions: Conditions, noise: Tensor) -> Tensor:
         """x_ref: full denoising by pi_ref, no gradient; (B, 3, H, W) in [0, 1]."""
@@ -258,7 +269,6 @@ def open_training(
     )
     measuring = {name: edit_sampler(policy, name, config) for name in ingredients.tasks}
     samplers = {name: rollout_sampler(policy, name, config) for name in ingredients.tasks}
-    refuse_mixing_unlike(samplers, config.tasks_per_step)
     choices = {name: gradient_steps(policy, name, s, config) for name, s in samplers.items()}
     parts = processes.share(config.parts(processes.count))
     trained = trained_tasks(ingredients.tasks, config.dimensions)
