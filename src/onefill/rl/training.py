@@ -17,7 +17,7 @@ from onefill.checkpoint import (
     write_checkpoint,
 )
 from onefill.data.source import SampleSource
-from onefill.errors import BadInput
+from onefill.errors import BadInput, OnefillError
 from onefill.judge.loading import load_judge, pick_device
 from onefill.judge.model import Judge
 from onefill.policy.conditions import Conditions
@@ -260,6 +260,7 @@ def open_training(
     Raises:
         BadInput: a model cannot be loaded, the configuration does not fit it, or there is
             nothing to resume from.
+        OnefillError: the folder cannot be written.
     """
     begin = time.monotonic()
     checkpoint = read_last_checkpoint(folder.checkpoints, warn) if resume else None
@@ -340,11 +341,17 @@ def open_training(
         training.restore(checkpoint, forced)
     if not processes.is_first:
         return training
-    if checkpoint is None:
-        folder.create(config)
-    else:
-        folder.write_config(config)
-        training.metrics.drop_after(training.step)
+    try:
+        if checkpoint is None:
+            folder.create(config)
+        else:
+            folder.write_config(config)
+            training.metrics.drop_after(training.step)
+    except OSError as error:
+        raise OnefillError(
+            f"{folder.path}: cannot be written ({error}); its checkpoints are as they were: set "
+            "that right, then begin again"
+        ) from error
     return training
 
 
