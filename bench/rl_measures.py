@@ -7,7 +7,10 @@ own number of steps and from where an edit of the task begins. Columns of ``meas
 - ``TASK seam``, ``TASK drift``: step across the mask's edge, and change outside the mask before
   the picture is put back, as ratios to the start model's; below 1 is better.
 - ``removal dB``: change of the PSNR inside the mask to the true background.
-- ``fill named``: change of the share of things that a separately trained classifier names.
+- ``fill named``: share of things that a separately trained classifier names, and beside it
+  ``fill named at start`` in the start model's pictures. Where nearly all are named at once, the
+  share says little, and ``fill surer`` more: by how much the classifier's logarithm of the
+  probability of the right word has grown, in the mean; above 0 is better.
 """
 
 from __future__ import annotations
@@ -61,7 +64,10 @@ def measure_run(folder: Path) -> dict[str, dict[str, float]]:
                 (_psnr(after, truth, batch.masks) - _psnr(before, truth, batch.masks)).mean()
             )
         if name == "fill":
-            figures["fill named"] = _named(batch, after) - _named(batch, before)
+            named, sure = _named(batch, after)
+            named_at_start, sure_at_start = _named(batch, before)
+            figures |= {"fill named": named, "fill named at start": named_at_start}
+            figures["fill surer"] = sure - sure_at_start
     return {"figures": figures}
 
 
@@ -131,14 +137,17 @@ def _psnr(pictures: Tensor, truth: Tensor, masks: Tensor) -> Tensor:
     return -10 * torch.log10(error.clamp(min=1e-6))
 
 
-def _named(batch: Batch, pictures: Tensor) -> float:
+def _named(batch: Batch, pictures: Tensor) -> tuple[float, float]:
+    """Share of pictures whose thing is named, and the mean log-probability of its word."""
     model = load_classifier(embedded.CLASSIFIER)
     labels = torch.tensor([_label(words) for words in batch.words])
+    known = labels < len(vocabulary.WORDS)
     views = views_of(
         (pictures * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy(),
         batch.masks[:, 0].bool().numpy(),
     )
     with torch.no_grad():
-        said = model(views).argmax(1)
-    known = labels < len(vocabulary.WORDS)
-    return float((said == labels)[known].float().mean())
+        said = model(views[known]).log_softmax(1)
+    right = labels[known]
+    sure = said.gather(1, right[:, None]).mean()
+    return float((said.argmax(1) == right).float().mean()), float(sure)

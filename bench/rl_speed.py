@@ -150,10 +150,10 @@ def take_obvious_step(run: Training) -> float:
     """One update as anyone would write it first; returns the loss."""
     config = run.config
     batch = run.next_batch(run.mixer.draw(config.tasks_per_step, config.batch_size))
-    t = draw_gradient_step(config.seed, run.step, run.gradient_steps[batch.task.name])
     found: dict[str, dict[str, list[Tensor]]] = {}
     for place in range(len(batch)):
         sample = batch.select(range(place, place + 1))
+        t = draw_gradient_step(config.seed, run.step, run.gradient_steps[sample.task.name])
         conditions = run.policy.encode(sample.images, sample.masks, sample.prompts)
         noise_ref, noise = (
             run.policy.noise(

@@ -19,39 +19,20 @@ from onefill.judge.accuracy import known
 from onefill.judge.asking import logits_of_pairs
 from onefill.judge.loading import load_judge
 from onefill.judge.pairs_file import read_pairs
-from onefill.judge.training.display import PlainTrainingDisplay
 from onefill.judge.training.examples import draw_batch, make_examples
 from onefill.judge.training.folder import TrainingFolder, open_folder
 from onefill.judge.training.loop import train, update
-from onefill.judge.training.loss import both_orders, eq3
+from onefill.judge.training.loss import eq3, look, read
 from onefill.judge.training.session import TrainingSession, open_session
 from onefill.judge.training.settings import JudgeTrainingSettings
 from onefill.judge.training.weights import add_adapter, plain_weights
+from onefill.pocket.new_judge import new_judge
 from onefill.tasks.registry import load_tasks
+
+from .quiet import Quiet, run
 
 Write = Callable[..., Path]
 Open = Callable[..., TrainingSession]
-
-
-class Quiet(PlainTrainingDisplay):
-    """Keeps what it is told; asks to stop at a step if it should."""
-
-    def __init__(self, stop_at: int | None = None) -> None:
-        self.lines: list[str] = []
-        self.losses: list[float] = []
-        self.stop = StopRequest()
-        self._stop_at = stop_at
-        self._total = 0
-
-    def step(self, step: int, loss: float, right: Any) -> None:
-        self.losses.append(loss)
-        self.stop.asked = step == self._stop_at
-
-    def validation(self, step: int, loss: float, table: Any, best: bool) -> None:
-        self.lines.append(f"{step} {loss:.4f}")
-
-    def note(self, text: str) -> None:
-        self.lines.append(text)
 
 
 @pytest.fixture
@@ -76,15 +57,16 @@ def open_training(write_pairs: Write, judge_folder: Path, tmp_path: Path) -> Ope
         if resume:
             folder, settings = open_folder(tmp_path / name)
         return open_session(
-            settings, folder, load_tasks(), resume=resume, offline=True, note=lambda text: None
+            settings,
+            folder,
+            load_tasks(),
+            resume=resume,
+            offline=True,
+            note=lambda text: None,
+            new_judge=new_judge,
         )
 
     return call
-
-
-def run(session: TrainingSession, stop_at: int | None = None) -> dict[str, Any]:
-    display = Quiet(stop_at)
-    return train(session, display, display.stop)
 
 
 def test_eq3_is_the_papers_formula_with_both_orders() -> None:
@@ -110,9 +92,9 @@ def test_training_asks_what_judging_asks(open_training: Open) -> None:
     pairs = [example.pair for example in session.examples][::2][:5]
     asked = list(logits_of_pairs(session.judge, pairs, session.registry))
     examples = make_examples(pairs, session.registry)
-    forward, backward = both_orders(session.judge, examples, session.shelf)
-    assert forward.tolist() == pytest.approx([a.forward for a in asked], abs=1e-4)
-    assert backward.tolist() == pytest.approx([a.backward for a in asked], abs=1e-4)
+    found = read(session.judge, examples, look(session.judge, examples, session.shelf))
+    assert found.forward.tolist() == pytest.approx([a.forward for a in asked], abs=1e-4)
+    assert found.backward.tolist() == pytest.approx([a.backward for a in asked], abs=1e-4)
 
 
 def test_an_epoch_takes_every_example_once_and_the_next_in_another_order() -> None:

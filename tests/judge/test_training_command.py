@@ -52,6 +52,14 @@ def test_a_judge_is_trained_measured_and_used(
     assert asked.code == 0, asked.stderr
 
 
+def test_a_judge_is_trained_from_scratch(teach: Command) -> None:
+    result = teach("--base", "scratch", "--steps", 3, "--batch", 2)
+    assert result.code == 0, result.stderr
+    for part in ("part 1 of 3, see", "part 2 of 3, read", "part 3 of 3, judge"):
+        assert part in result.stderr
+    assert load_judge("judge", device="cpu").model.config.model_type == "qwen2_5_vl"
+
+
 def test_json_is_one_document(teach: Command, cli: Command, write_pairs: Write) -> None:
     summary = json.loads(teach("--json", "--method", "full").stdout)
     assert summary["method"] == "full"

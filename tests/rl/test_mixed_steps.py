@@ -46,14 +46,21 @@ def assert_alike(found, expected):
         torch.testing.assert_close(found[name], gradient, atol=tolerance, rtol=0)
 
 
+@pytest.mark.parametrize("policy", [None, "removing_policy"])
 @pytest.mark.parametrize("reference", ["fixed", "dynamic"])
-def test_a_mixed_step_is_the_mean_of_its_tasks_steps(open_run, monkeypatch, reference):
-    run = open_run(name="mixed", reference=reference, **MIXED)
+def test_a_mixed_step_is_the_mean_of_its_tasks_steps(
+    open_run, monkeypatch, request, reference, policy
+):
+    """Also where one of them is denoised otherwise than the others."""
+    shared = {"reference": reference}
+    if policy is not None:
+        shared |= {"policy": request.getfixturevalue(policy), "sampler_steps": None}
+    run = open_run(name="mixed", **shared, **MIXED)
     report, mixed = gradients_of(run, monkeypatch)
     place, losses, expected = 0, [], {name: torch.zeros_like(g) for name, g in mixed.items()}
     for task in report.rewards:  # in the order of the batch
         count = run.cursor[task]
-        alone = open_run(name=task, reference=reference, tasks={task: 1.0}, batch_size=count)
+        alone = open_run(name=task, tasks={task: 1.0}, batch_size=count, **shared)
         of_task, gradients = gradients_of(alone, monkeypatch, place)
         assert report.rewards[task] == pytest.approx(of_task.rewards[task], abs=1e-5)
         losses.append(count / 4 * of_task.loss)

@@ -34,7 +34,7 @@ def make_run(path, steps=20, state="finished"):
             "reward": {task: {name: step / steps}},
             "saturated": {task: {name: 0.5}},
             "gradient_norm": 2.0,
-            "sigma": 0.3,
+            "sigma": {task: 0.3},
             "seconds": dict.fromkeys(PHASES, 0.5),
         }
         log.append("step", step, row)

@@ -7,13 +7,15 @@ import zlib
 import pytest
 import torch
 
+import onefill.rl.loop
 from onefill.edit.painting import Subject, paint_subjects
 from onefill.errors import BadInput
 from onefill.images import array_to_image
-from onefill.policy.sampler import Sampling
+from onefill.policy.sampler import Sampling, SettledSampling
 from onefill.policy.sampling import sigma_schedule
 from onefill.rl.loop import take_step
 from onefill.rl.randomness import Purpose, noise_generators
+from onefill.rl.samplers import split_by_sampler
 
 
 def test_steps_are_an_edits_when_measuring_and_fewer_in_rollouts(open_run, removing_policy):
@@ -62,8 +64,10 @@ def test_a_rollout_never_meets_more_noise_than_an_edit(open_run, removing_policy
     for _ in range(3):
         take_step(run)
     for row in run.metrics.read("step"):
-        assert row["gradient_step"] in allowed
-        assert row["sigma"] == pytest.approx(sigmas[row["gradient_step"]].item())
+        assert row["gradient_step"]["removal"] in allowed
+        assert row["sigma"]["removal"] == pytest.approx(
+            sigmas[row["gradient_step"]["removal"]].item()
+        )
 
 
 def test_a_range_that_counts_steps_of_another_task_is_refused(open_run, removing_policy):
@@ -72,13 +76,45 @@ def test_a_range_that_counts_steps_of_another_task_is_refused(open_run, removing
         open_run(policy=removing_policy, tasks=tasks, sampler_steps=None, step_range=[2, 4])
 
 
-def test_tasks_that_are_painted_otherwise_do_not_share_a_batch(open_run, removing_policy):
-    unlike = {"fill": 1.0, "removal": 1.0}
-    told = (
-        r"fill \(steps 3, strength 1\) and removal \(steps 3, strength 0\.8\) cannot share a batch"
+def test_tasks_that_are_painted_otherwise_share_a_step_in_parts(
+    open_run, removing_policy, monkeypatch
+):
+    tasks = {"fill": 1.0, "removal": 1.0}
+    run = open_run(
+        policy=removing_policy,
+        tasks=tasks,
+        tasks_per_step=2,
+        batch_size=4,
+        sampler_steps=None,
+        step_range=[0.0, 1.0],
     )
-    with pytest.raises(BadInput, match=f"^tasks_per_step 2: {told}; leave one out"):
-        open_run(policy=removing_policy, tasks=unlike, tasks_per_step=2, sampler_steps=None)
-    alike = {"fill": 1.0, "extend": 1.0}
-    run = open_run(policy=removing_policy, tasks=alike, tasks_per_step=2, sampler_steps=None)
-    assert take_step(run).rewards.keys() == alike.keys()
+    painted = []
+    partial = onefill.rl.loop.partial_denoising
+
+    def note(policy, part, conditions, noise, sampler, until):
+        painted.append(([task.name for task in part.tasks], sampler, until))
+        return partial(policy, part, conditions, noise, sampler, until)
+
+    monkeypatch.setattr(onefill.rl.loop, "partial_denoising", note)
+    report = take_step(run)
+    assert report.rewards.keys() == tasks.keys()
+    (row,) = run.metrics.read("step")
+    for task, (names, sampler, until) in zip(row["tasks"], painted, strict=True):
+        assert names == [task] * 2
+        assert sampler == run.samplers[task] and sampler.strength == {"fill": 1.0}.get(task, 0.8)
+        assert until == row["gradient_step"][task] and until in run.gradient_steps[task]
+
+
+@pytest.mark.parametrize(
+    ("tasks", "parts"),
+    [("ffff", [(2, 6)]), ("fffrrr", [(2, 3), (3, 6)]), ("eeffrr", [(2, 4), (4, 6)])],
+)
+def test_a_batch_is_split_where_the_sampler_changes(tasks, parts):
+    samplers = {
+        "f": SettledSampling(steps=3, guidance=1.0, negative="", strength=1.0),
+        "e": SettledSampling(steps=3, guidance=1.0, negative="", strength=1.0),
+        "r": SettledSampling(steps=3, guidance=1.0, negative="", strength=0.8),
+    }
+    places = range(2, 6)
+    found = split_by_sampler(places, tasks.ljust(6, tasks[-1]), samplers)
+    assert [(part.start, part.stop) for part in found] == parts

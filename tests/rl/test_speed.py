@@ -22,7 +22,7 @@ def bench() -> ModuleType:
 
 @pytest.mark.parametrize(
     ("guidance", "policy", "tasks_per_step"),
-    [(1.0, "random_policy", 2), (2.5, "removing_policy", 1)],
+    [(1.0, "random_policy", 2), (2.5, "removing_policy", 1), (2.5, "removing_policy", 2)],
 )
 def test_the_loss_curves_of_both_ways_agree(
     bench, guidance, policy, tasks_per_step, random_judge, pictures, monkeypatch, request

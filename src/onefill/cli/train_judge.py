@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False)
 
-_RATES = {"lora": 1e-4, "full": 3e-4}
-"""Peak learning rates that suit an adapter of any size, and all weights of a small judge."""
+_RATES = {"lora": 1e-4, "full": 3e-4, "scratch": 1.5e-3}
+"""Peak learning rates that suit an adapter of any size, all weights of a small judge, and those of
+one that starts at random."""
+
+_EPOCHS, _EPOCHS_FROM_SCRATCH = 3, 10
 
 
 class Method(StrEnum):
@@ -49,8 +52,9 @@ def train_judge(
     base: Annotated[
         str,
         typer.Option(
-            metavar="NAME|FOLDER|HUB-ID",
-            help="What to start from: an embedded judge, a folder, or a hub id.",
+            metavar="NAME|FOLDER|HUB-ID|scratch",
+            help="What to start from: an embedded judge, a folder, a hub id, or scratch, which "
+            "is random weights.",
         ),
     ] = "pocket",
     resume: Annotated[
@@ -61,7 +65,7 @@ def train_judge(
         Method | None,
         typer.Option(
             help="Train an adapter, merged in the end, or every weight.",
-            show_default="full for an embedded judge, else lora",
+            show_default="full for an embedded judge and from scratch, else lora",
         ),
     ] = None,
     lora_rank: Annotated[int, typer.Option(min=1, help="Rank of the adapter.")] = 16,
@@ -75,7 +79,14 @@ def train_judge(
     steps: Annotated[
         int | None, typer.Option(min=1, help="Updates at most.", show_default="by --epochs")
     ] = None,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the pairs at most.")] = 3,
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Passes over the pairs at most.",
+            show_default=f"{_EPOCHS}, from scratch {_EPOCHS_FROM_SCRATCH}",
+        ),
+    ] = None,
     batch: Annotated[
         int,
         typer.Option(min=1, help="Answers in an update; each is asked in both orders."),
@@ -128,7 +139,7 @@ def train_judge(
     saves, and prints the line that goes on.
     """
     from onefill.judge.training.folder import new_folder, open_folder
-    from onefill.judge.training.settings import JudgeTrainingSettings
+    from onefill.judge.training.settings import SCRATCH, JudgeTrainingSettings
     from onefill.pocket import embedded
 
     registry = console.open_registry()
@@ -140,20 +151,25 @@ def train_judge(
             raise BadInput("--pairs: name a jsonl file of pairs to train on (or --resume FOLDER)")
         if out is None:
             raise BadInput("--out: name the folder that becomes the judge, as --out my-judge")
+        scratch = base == SCRATCH
         if method is None:
-            method = Method.FULL if base in embedded.JUDGES else Method.LORA
+            method = Method.FULL if scratch or base in embedded.JUDGES else Method.LORA
+        if epochs is None:
+            epochs = _EPOCHS_FROM_SCRATCH if scratch else _EPOCHS
+        if rate is None:
+            rate = _RATES["scratch" if scratch else method.value]
         settings = JudgeTrainingSettings(
             pairs=tuple(str(path.absolute()) for path in pairs),
             validation=str(validation.absolute()) if validation else None,
             validation_share=validation_share,
-            base=_resolve(base),
+            base=base if scratch else _resolve(base),
             method=method.value,
             lora_rank=lora_rank,
             steps=steps,
             epochs=epochs,
             batch=batch,
             together=together,
-            rate=_RATES[method.value] if rate is None else rate,
+            rate=rate,
             every=every,
             patience=patience,
             seed=seed,
@@ -205,10 +221,17 @@ def _train(
     from onefill.judge.training.display import open_training_display
     from onefill.judge.training.loop import train
     from onefill.judge.training.session import open_session
+    from onefill.pocket.new_judge import new_judge
 
     keep_freed_memory()
     session = open_session(
-        settings, folder, registry, resume=resume, offline=offline, note=console.say
+        settings,
+        folder,
+        registry,
+        resume=resume,
+        offline=offline,
+        note=console.say,
+        new_judge=new_judge,
     )
     begin = session.progress.step
     talk = console.stderr()

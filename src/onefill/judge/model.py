@@ -184,9 +184,25 @@ class Judge:
             BadInput: a query is longer than the judge can read.
             OnefillError: an answer is no number.
         """
-        if not len(first) == len(second) == len(queries):
-            raise ValueError(f"{len(first)} and {len(second)} images, {len(queries)} queries")
-        hidden = self._last_hidden(first, second, [self._text_around_images(q)[0] for q in queries])
+        return self._answer(self._read(first, second, queries).last_hidden_state[:, -1])
+
+    def logits_and_ends(
+        self, first: ImageFeatures, second: ImageFeatures, queries: Sequence[str]
+    ) -> tuple[Tensor, Tensor]:
+        """``logits_from_features``, and what the language model makes of each image on its way.
+
+        Returns:
+            The logits (B,), and the hidden states (layers - 1, B, 2, width) behind every layer
+            but the last, where image 1 and image 2 have just been read.
+        """
+        read = self._read(first, second, queries, output_hidden_states=True)
+        end = -len(self._after)
+        ends = (end - second.tokens.shape[1] - len(self._between), end)
+        states = torch.stack([state[:, ends] for state in read.hidden_states[1:-1]])
+        return self._answer(read.last_hidden_state[:, -1]), states
+
+    def _answer(self, hidden: Tensor) -> Tensor:
+        """logit("Yes") - logit("No") (B,) of the last hidden states (B, width)."""
         head = self.model.lm_head
         if head.weight.is_meta:  # kept on the disk or in main memory: its hook brings it
             yes, no = head(hidden)[:, self._answers].float().unbind(dim=1)
@@ -201,10 +217,10 @@ class Judge:
             )
         return logits
 
-    def _last_hidden(
-        self, first: ImageFeatures, second: ImageFeatures, texts: Sequence[tuple[int, ...]]
-    ) -> Tensor:
-        """The language model's output (B, width) at the position of the answer.
+    def _read(
+        self, first: ImageFeatures, second: ImageFeatures, queries: Sequence[str], **wanted: bool
+    ) -> Any:
+        """The language model's output over image 1 and all that follows, perhaps with the query.
 
         All that stands before image 1 is the query. Rows that ask the same share it: the language
         model is causal, so it reads each distinct query once, and the rows go on from there.
@@ -212,8 +228,12 @@ class Judge:
         Args:
             first: features of B images shown as image 1.
             second: and as image 2.
-            texts: B rows of token ids that stand before image 1.
+            queries: B texts.
+            wanted: what else the language model is to return, as it calls it.
         """
+        if not len(first) == len(second) == len(queries):
+            raise ValueError(f"{len(first)} and {len(second)} images, {len(queries)} queries")
+        texts = [self._text_around_images(query)[0] for query in queries]
         distinct = list(dict.fromkeys(texts))
         asks = torch.tensor([distinct.index(text) for text in texts], device=self.device)
         longest = max(len(text) for text in distinct)
@@ -256,15 +276,15 @@ class Judge:
             before = longest
             embeddings = torch.cat([text_embeddings[asks], embeddings], dim=1)
             positions = torch.cat([text_positions[:, asks], positions], dim=2)
-        output = language_model(
+        return language_model(
             inputs_embeds=embeddings,
             attention_mask=attended,
             position_ids=positions,
             past_key_values=cache,
             use_cache=cache is not None,
             **self._deepstack(first, second, before),
+            **wanted,
         )
-        return output.last_hidden_state[:, -1]
 
     def _embed_rest(self, first: ImageFeatures, second: ImageFeatures, embed: nn.Module) -> Tensor:
         """Image 1 and all that follows (B, length, width)."""

@@ -71,16 +71,16 @@ def take_step(run: Training) -> StepReport:
     """One update: the body of the algorithm's loop."""
     config, policy, timer = run.config, run.policy, PhaseTimer()
 
-    # Draw a task k (or several) by probability p_k, samples of it, and a step t from [t1, t2].
+    # Draw a task k (or several) by probability p_k, samples of it, and its step t from [t1, t2].
     counts = run.mixer.draw(config.tasks_per_step, config.batch_size)
     batch = run.next_batch(counts)
     shares = answer_shares(batch.questions, run.weights)
-    sampler = run.samplers[batch.task.name]  # of all its tasks alike
-    t = draw_gradient_step(config.seed, run.step, run.gradient_steps[batch.task.name])
+    steps = {k: draw_gradient_step(config.seed, run.step, run.gradient_steps[k]) for k in counts}
     tally = Tally()
-    for places in run.parts:
+    for places in run.parts_of(batch):
         # A condition c and two noises for each sample.
         part = batch.select(places)
+        sampler, t = run.samplers[part.task.name], steps[part.task.name]  # of all its tasks alike
         guard = Guard(run.step, part.names)
         with timer.phase("conditions"):
             conditions = run.recall.conditions(part)
@@ -132,7 +132,7 @@ def take_step(run: Training) -> StepReport:
 
     report = StepReport(run.step, tally.loss, tally.rewards())
     values = {"tasks": counts, **tally.values(config.lam), "gradient_norm": norm}
-    values |= {"learning_rate": rate, "gradient_step": t, "sigma": partial.sigma.item()}
+    values |= {"learning_rate": rate, "gradient_step": steps, "sigma": run.noise_levels(steps)}
     run.metrics.append("step", run.step, {**values, "seconds": timer.take()})
     return report
 

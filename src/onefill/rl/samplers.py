@@ -11,10 +11,12 @@ most of the time of training goes into them, and never more than an edit of the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
 
-from onefill.errors import BadInput
+from torch import Tensor
+
 from onefill.policy.flux_fill import FluxFillPolicy
 from onefill.policy.sampler import Sampling, SettledSampling
 from onefill.policy.sampling import first_step, sigma_schedule
@@ -43,30 +45,31 @@ def gradient_steps(
         BadInput: ``step_range`` counts steps that the sampler does not have.
     """
     found = config.gradient_steps(sampler.steps, task)
-    settings = policy.settings
-    tokens = (settings.size // settings.multiple) ** 2
-    sigmas = sigma_schedule(policy.pipeline.scheduler.config, sampler.steps, tokens)
-    first = first_step(sigmas, sampler.strength)
+    first = first_step(_sigmas(policy, sampler), sampler.strength)
     return range(max(first, found.start), max(first + 1, found.stop))
 
 
-def refuse_mixing_unlike(samplers: Mapping[str, SettledSampling], tasks_per_step: int) -> None:
-    """See that tasks which are to share a batch are denoised alike.
+def noise_level(policy: FluxFillPolicy, sampler: SettledSampling, step: int) -> float:
+    """The share of noise in the latents at a step of a rollout, in [0, 1]."""
+    return float(_sigmas(policy, sampler)[step])
 
-    Raises:
-        BadInput: two are not, and a step may draw both.
+
+def split_by_sampler(
+    places: range, tasks: Sequence[str], samplers: Mapping[str, SettledSampling]
+) -> list[range]:
+    """Parts of a batch whose samples are denoised alike, so that each is one call of the policy.
+
+    Args:
+        places: of the batch.
+        tasks: of every sample of the batch, by name.
+        samplers: of each task.
     """
-    if tasks_per_step == 1:
-        return
-    one, *others = samplers
-    for other in others:
-        if samplers[other] != samplers[one]:
-            raise BadInput(
-                f"tasks_per_step {tasks_per_step}: {_in_words(one, samplers[one])} and "
-                f"{_in_words(other, samplers[other])} cannot share a batch; leave one out, or "
-                "tasks_per_step 1"
-            )
+    parts = groupby(places, key=lambda place: samplers[tasks[place]])
+    runs = [list(run) for _, run in parts]
+    return [range(run[0], run[-1] + 1) for run in runs]
 
 
-def _in_words(task: str, sampler: SettledSampling) -> str:
-    return f"{task} (steps {sampler.steps}, strength {sampler.strength:g})"
+def _sigmas(policy: FluxFillPolicy, sampler: SettledSampling) -> Tensor:
+    settings = policy.settings
+    tokens = (settings.size // settings.multiple) ** 2
+    return sigma_schedule(policy.pipeline.scheduler.config, sampler.steps, tokens)

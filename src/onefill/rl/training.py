@@ -17,7 +17,7 @@ from onefill.checkpoint import (
     write_checkpoint,
 )
 from onefill.data.source import SampleSource
-from onefill.errors import BadInput
+from onefill.errors import BadInput, OnefillError
 from onefill.judge.loading import load_judge, pick_device
 from onefill.judge.model import Judge
 from onefill.policy.conditions import Conditions
@@ -48,8 +48,9 @@ from onefill.rl.run_folder import RunFolder
 from onefill.rl.samplers import (
     edit_sampler,
     gradient_steps,
-    refuse_mixing_unlike,
+    noise_level,
     rollout_sampler,
+    split_by_sampler,
 )
 from onefill.tasks.types import Task
 
@@ -118,6 +119,16 @@ class Training:
             batches.append(draw_batch(self.samples, self.trained[task], places, size, device))
             self.cursor[task] += count
         return join(batches)
+
+    def parts_of(self, batch: Batch) -> list[range]:
+        """``parts`` of a batch; where its tasks are denoised otherwise, one for each way."""
+        tasks = [task.name for task in batch.tasks]
+        split = (split_by_sampler(places, tasks, self.samplers) for places in self.parts)
+        return [places for parts in split for places in parts]
+
+    def noise_levels(self, steps: Mapping[str, int]) -> dict[str, float]:
+        """The share of noise at a step of each task's rollouts."""
+        return {task: noise_level(self.policy, self.samplers[task], t) for task, t in steps.items()}
 
     def reference_images(self, batch: Batch, conditions: Conditions, noise: Tensor) -> Tensor:
         """x_ref: full denoising by pi_ref, no gradient; (B, 3, H, W) in [0, 1]."""
@@ -249,6 +260,7 @@ def open_training(
     Raises:
         BadInput: a model cannot be loaded, the configuration does not fit it, or there is
             nothing to resume from.
+        OnefillError: the folder cannot be written.
     """
     begin = time.monotonic()
     checkpoint = read_last_checkpoint(folder.checkpoints, warn) if resume else None
@@ -258,7 +270,6 @@ def open_training(
     )
     measuring = {name: edit_sampler(policy, name, config) for name in ingredients.tasks}
     samplers = {name: rollout_sampler(policy, name, config) for name in ingredients.tasks}
-    refuse_mixing_unlike(samplers, config.tasks_per_step)
     choices = {name: gradient_steps(policy, name, s, config) for name, s in samplers.items()}
     parts = processes.share(config.parts(processes.count))
     trained = trained_tasks(ingredients.tasks, config.dimensions)
@@ -330,11 +341,17 @@ def open_training(
         training.restore(checkpoint, forced)
     if not processes.is_first:
         return training
-    if checkpoint is None:
-        folder.create(config)
-    else:
-        folder.write_config(config)
-        training.metrics.drop_after(training.step)
+    try:
+        if checkpoint is None:
+            folder.create(config)
+        else:
+            folder.write_config(config)
+            training.metrics.drop_after(training.step)
+    except OSError as error:
+        raise OnefillError(
+            f"{folder.path}: cannot be written ({error}); its checkpoints are as they were: set "
+            "that right, then begin again"
+        ) from error
     return training
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -33,12 +34,14 @@ class Example:
         dim: the dimension.
         query: what the judge reads.
         target: the probability that the first picture is better, 1, 0, or 0.5 for a tie.
+        words: the user's, where the dimension is judged with them; else None.
     """
 
     pair: PreferencePair
     dim: str
     query: str
     target: float
+    words: str | None = None
 
     @property
     def cell(self) -> str:
@@ -56,8 +59,10 @@ def make_examples(pairs: Iterable[PreferencePair], registry: TaskRegistry) -> li
     for pair in pairs:
         task = registry.get(pair.task)
         for dim, winner in pair.winner.items():
-            query = build_query(task, task.dimension(dim), pair.prompt)
-            examples.append(Example(pair, dim, query, TARGETS[winner]))
+            dimension = task.dimension(dim)
+            query = build_query(task, dimension, pair.prompt)
+            words = pair.prompt if dimension.uses_prompt else None
+            examples.append(Example(pair, dim, query, TARGETS[winner], words))
     return examples
 
 
@@ -74,6 +79,14 @@ def draw_batch(examples: Sequence[Example], step: int, batch: int, seed: int) ->
             orders[epoch] = np.random.default_rng([seed, epoch]).permutation(len(examples))
         chosen.append(examples[int(orders[epoch][index])])
     return chosen
+
+
+class Shelf(Protocol):
+    """Where the pictures of pairs are taken from."""
+
+    def levels(self, pair: PreferencePair) -> tuple[Tensor, Tensor]:
+        """The pair's pictures, grey levels (3, H, W) at the size the judge looks at."""
+        ...
 
 
 class PictureShelf:

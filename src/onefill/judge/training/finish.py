@@ -63,7 +63,7 @@ def finish(session: TrainingSession, rows: Sequence[Answer]) -> dict[str, Any]:
         f"Judge {session.folder.path.name}: {len(session.validation)} held-out pairs",
         shown,
         notes=[
-            f"{session.settings.method} training of {session.settings.base}, best of "
+            f"{session.settings.method} training from {session.settings.base}, best of "
             f"{session.progress.step} steps: step {session.progress.best_step}.",
             "The step was chosen and the temperatures were fitted on these pairs; for figures to "
             "compare judges by, run onefill judge-eval on others. Calibration error under "

@@ -59,8 +59,8 @@ class TrainingFolder:
         with self.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
 
-    def forget_after(self, step: int) -> None:
-        """Drop the figures of steps that will be done again."""
+    def forget_after(self, step: int, parts: Sequence[str] = ()) -> None:
+        """Drop the figures of steps, and of whole parts, that will be done again."""
         if not self.metrics.exists():
             return
         kept = []
@@ -69,7 +69,7 @@ class TrainingFolder:
                 row = json.loads(line)
             except ValueError:
                 break  # cut short by a crash
-            if row["step"] <= step:
+            if row["step"] <= step and row.get("part") not in parts:
                 kept.append(line)
         replace_text(self.metrics, "".join(kept))
 

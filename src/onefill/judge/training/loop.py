@@ -1,4 +1,4 @@
-"""The loop: draw answers, ask in both orders, Eq. 3, update; ask held-out pairs; stop in time."""
+"""The loop: draw answers, learn from them, update; ask held-out pairs; stop in time."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import torch
 from onefill.errors import BadInput, OnefillError
 from onefill.interrupt import Interrupted, StopRequest
 from onefill.judge.accuracy import AccuracyTable, Answer, accuracy_table, answers
-from onefill.judge.asking import PairLogits, logits_of_pairs
 from onefill.judge.training.display import TrainingDisplay
 from onefill.judge.training.examples import TARGETS, Example, draw_batch
 from onefill.judge.training.finish import finish
-from onefill.judge.training.loss import both_orders, eq3
+from onefill.judge.training.lesson import ask_held_out, lesson
+from onefill.judge.training.loss import eq3
 from onefill.judge.training.session import TrainingSession
 from onefill.judge.training.weights import put_back, snapshot
 
@@ -25,8 +25,9 @@ from onefill.judge.training.weights import put_back, snapshot
 def train(session: TrainingSession, display: TrainingDisplay, stop: StopRequest) -> dict[str, Any]:
     """Train until the steps are done or the held-out pairs get no better; write the judge.
 
-    The weights that are written are those with the smallest loss on the held-out pairs, those of
-    the base among them.
+    So in every part of the training; the next one begins with the best weights of the one before.
+    The weights that are written are those with the smallest loss on the held-out pairs in the last
+    part, those that it began with among them.
 
     Args:
         session: new or resumed.
@@ -45,19 +46,25 @@ def train(session: TrainingSession, display: TrainingDisplay, stop: StopRequest)
     try:
         if progress.step == 0:
             _look_at_all(session, display, stop)
+        _say_part(session, display)
         while True:
-            due = progress.step % session.every == 0 or progress.step == session.steps
+            done = progress.step - progress.began == session.part.steps
+            due = done or (progress.step - progress.began) % session.every == 0
             if due and progress.validated != progress.step:
                 _validate(session, display, stop)
                 session.save()
-            if progress.step == session.steps:
-                break
-            if progress.waited >= settings.patience:
+            spent = not done and progress.waited >= settings.patience
+            if spent:
                 display.note(
                     f"no better for {settings.patience} validations: stopped after step "
                     f"{progress.step}, the best was step {progress.best_step}"
                 )
-                break
+            if done or spent:
+                if session.is_last_part:
+                    break
+                session.next_part()
+                _say_part(session, display)
+                continue
             stop.check()
             batch = draw_batch(session.examples, progress.step, settings.batch, settings.seed)
             loss, norm, right = update(session, batch)
@@ -66,7 +73,7 @@ def train(session: TrainingSession, display: TrainingDisplay, stop: StopRequest)
             display.step(progress.step, loss, right)
         put_back(session.parameters, session.best)
         display.doing("measuring the best")
-        rows = answers(_ask(session, stop))
+        rows = answers(ask_held_out(session, stop))
     except Interrupted:
         session.save()
         raise
@@ -93,15 +100,13 @@ def update(
     right = []
     for start in range(0, len(batch), session.settings.together):
         part = batch[start : start + session.settings.together]
-        forward, backward = both_orders(session.judge, part, session.shelf)
-        target = forward.new_tensor([example.target for example in part])
-        loss = eq3(forward, backward, target).sum() / len(batch)
+        losses, margins = lesson(session, part, start)
+        loss = losses.sum() / len(batch)
         loss.backward()
         total += float(loss.detach())
-        margins = (forward - backward).detach().tolist()
         right += [
             (example.cell, float((margin > 0) == (example.target > 0.5)))
-            for example, margin in zip(part, margins, strict=True)
+            for example, margin in zip(part, margins.tolist(), strict=True)
             if example.target != TARGETS["tie"]
         ]
     if not math.isfinite(total):
@@ -109,14 +114,14 @@ def update(
             f"step {session.progress.step + 1}: the loss is {total}; start again with a lower "
             "--rate"
         )
-    return total, session.optimizer.update(session.progress.step), right
+    return total, session.optimizer.update(session.progress.step - session.progress.began), right
 
 
 def _validate(session: TrainingSession, display: TrainingDisplay, stop: StopRequest) -> None:
     """Ask the held-out pairs, and remember these weights if none did better."""
     progress = session.progress
     display.doing("asking held-out pairs")
-    rows = answers(_ask(session, stop))
+    rows = answers(ask_held_out(session, stop))
     loss = mean_loss(rows)
     table = accuracy_table(rows)
     better = loss < progress.best_loss
@@ -126,7 +131,7 @@ def _validate(session: TrainingSession, display: TrainingDisplay, stop: StopRequ
     else:
         progress.waited += 1
     progress.validated = progress.step
-    session.folder.note(_figures(progress.step, loss, table))
+    session.folder.note(_figures(session, loss, table))
     display.validation(progress.step, loss, table, better)
 
 
@@ -138,18 +143,13 @@ def mean_loss(rows: Sequence[Answer]) -> float:
     return float(eq3(forward, backward, target).mean())
 
 
-def _ask(session: TrainingSession, stop: StopRequest) -> list[PairLogits]:
-    found = []
-    asked = logits_of_pairs(
-        session.judge,
-        session.validation,
-        session.registry,
-        batch=max(1, session.settings.together),
-    )
-    for logits in asked:
-        stop.check()
-        found.append(logits)
-    return found
+def _say_part(session: TrainingSession, display: TrainingDisplay) -> None:
+    if len(session.parts) > 1:
+        number, part = session.progress.part + 1, session.part
+        who = "" if part.answers else "; it cannot read yet, accuracies are those of its eyes"
+        display.note(
+            f"part {number} of {len(session.parts)}, {part.name}: at most {part.steps} steps{who}"
+        )
 
 
 def _look_at_all(session: TrainingSession, display: TrainingDisplay, stop: StopRequest) -> None:
@@ -166,6 +166,7 @@ def _look_at_all(session: TrainingSession, display: TrainingDisplay, stop: StopR
         raise BadInput(f"{', '.join(session.settings.pairs)} {error}") from error
 
 
-def _figures(step: int, loss: float, table: AccuracyTable) -> dict[str, Any]:
+def _figures(session: TrainingSession, loss: float, table: AccuracyTable) -> dict[str, Any]:
     accuracy = {name: asdict(cell.accuracy) for name, cell in table.cells.items()}
-    return {"step": step, "validation_loss": loss, "accuracy": accuracy}
+    figures = {"step": session.progress.step, "part": session.part.name}
+    return {**figures, "validation_loss": loss, "accuracy": accuracy}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from onefill.judge.model import ImageFeatures, Judge
-from onefill.judge.training.examples import Example, PictureShelf
+from onefill.judge.training.examples import Example, Shelf
 
 
 def eq3(forward: Tensor, backward: Tensor, target: Tensor) -> Tensor:
@@ -30,23 +31,46 @@ def eq3(forward: Tensor, backward: Tensor, target: Tensor) -> Tensor:
     return (ahead + behind) / 2
 
 
-def both_orders(
-    judge: Judge, examples: Sequence[Example], shelf: PictureShelf
-) -> tuple[Tensor, Tensor]:
-    """The judge's answers to examples in both orders, with gradient to its weights.
+Place = tuple[torch.Size, int]
+"""Where a picture's features are: the size it is looked at, and its row among those."""
 
-    Each picture is looked at once, however many examples are about it; pictures of one size
-    together.
 
-    Returns:
-        Two (B,) logits of "Yes": the first picture shown first, and the second.
+@dataclass(frozen=True)
+class Looks:
+    """The pictures of B examples, each looked at once.
+
+    Attributes:
+        features: by the size in which they are looked at.
+        places: B pairs of the first and the second picture's place.
+    """
+
+    features: dict[torch.Size, ImageFeatures]
+    places: list[tuple[Place, Place]]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Answers to B examples in both orders.
+
+    Attributes:
+        forward: (B,) logits of "Yes", the first picture shown first.
+        backward: (B,) logits of "Yes", the second picture shown first.
+        ends: (2, layers - 1, B, 2, width), ``Judge.logits_and_ends`` in both orders; or None.
+    """
+
+    forward: Tensor
+    backward: Tensor
+    ends: Tensor | None
+
+
+def look(judge: Judge, examples: Sequence[Example], shelf: Shelf) -> Looks:
+    """Look at the pictures of examples, those of one size together.
 
     Raises:
-        BadInput: a picture cannot be read, or a question is too long.
-        OnefillError: an answer is no number.
+        BadInput: a picture cannot be read.
     """
     sizes: dict[torch.Size, dict[int, tuple[int, Tensor]]] = {}
-    places: list[tuple[tuple[torch.Size, int], tuple[torch.Size, int]]] = []
+    places: list[tuple[Place, Place]] = []
     for example in examples:
         sides = []
         for levels in shelf.levels(example.pair):
@@ -60,31 +84,46 @@ def both_orders(
         )
         for size, same in sizes.items()
     }
-    questions = [(index, *sides, False) for index, sides in enumerate(places)]
-    questions += [(index, two, one, True) for index, (one, two) in enumerate(places)]
-    layouts: dict[object, list[tuple[int, tuple[torch.Size, int], tuple[torch.Size, int], bool]]]
-    layouts = {}
+    return Looks(features, places)
+
+
+def read(judge: Judge, examples: Sequence[Example], looks: Looks, *, ends: bool = False) -> Reading:
+    """The judge's answers to examples in both orders, with gradient.
+
+    Args:
+        judge: who is asked.
+        examples: B of them.
+        looks: what it made of their pictures.
+        ends: also return what the language model made of each picture on its way.
+
+    Raises:
+        BadInput: a question is too long.
+        OnefillError: an answer is no number.
+    """
+    questions = [(index, *sides, False) for index, sides in enumerate(looks.places)]
+    questions += [(index, two, one, True) for index, (one, two) in enumerate(looks.places)]
+    layouts: dict[object, list[tuple[int, Place, Place, bool]]] = {}
     for question in questions:
         layouts.setdefault((question[1][0], question[2][0]), []).append(question)
-    found: dict[tuple[int, bool], Tensor] = {}
+    logits: dict[tuple[int, bool], Tensor] = {}
+    states: dict[tuple[int, bool], Tensor] = {}
     for group in layouts.values():
-        first = _select(features, [question[1] for question in group])
-        second = _select(features, [question[2] for question in group])
+        first = _select(looks.features, [question[1] for question in group])
+        second = _select(looks.features, [question[2] for question in group])
         queries = [examples[question[0]].query for question in group]
-        logits = judge.logits_from_features(first, second, queries)
-        found.update(
-            ((index, swapped), logit)
-            for (index, _, _, swapped), logit in zip(group, logits.unbind(), strict=True)
-        )
-    forward, backward = (
-        torch.stack([found[index, swapped] for index in range(len(examples))])
-        for swapped in (False, True)
-    )
-    return forward, backward
+        places = [(question[0], question[3]) for question in group]
+        if ends:
+            found, behind = judge.logits_and_ends(first, second, queries)
+            states.update(zip(places, behind.unbind(1), strict=True))
+        else:
+            found = judge.logits_from_features(first, second, queries)
+        logits.update(zip(places, found.unbind(), strict=True))
+    rows = range(len(examples))
+    forward, backward = (torch.stack([logits[row, back] for row in rows]) for back in (False, True))
+    orders = [torch.stack([states[row, back] for row in rows], 1) for back in (False, True) if ends]
+    return Reading(forward, backward, torch.stack(orders) if ends else None)
 
 
-def _select(
-    features: dict[torch.Size, ImageFeatures], sides: Sequence[tuple[torch.Size, int]]
-) -> ImageFeatures:
+def _select(features: dict[torch.Size, ImageFeatures], sides: Sequence[Place]) -> ImageFeatures:
     """The features of pictures of one size."""
     return features[sides[0][0]].select([index for _, index in sides])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,17 @@ from onefill.checkpoint import Checkpoint, read_last_checkpoint, write_checkpoin
 from onefill.errors import BadInput
 from onefill.judge.accuracy import known
 from onefill.judge.card import CARD_NAME
-from onefill.judge.loading import load_judge
+from onefill.judge.loading import load_judge, pick_device
 from onefill.judge.model import Judge
 from onefill.judge.pair import PreferencePair
 from onefill.judge.pairs_file import read_pairs
 from onefill.judge.quantize import check_trainable
 from onefill.judge.training.examples import Example, PictureShelf, make_examples
 from onefill.judge.training.folder import TrainingFolder
+from onefill.judge.training.heads import TeachingHeads
 from onefill.judge.training.optimizer import JudgeOptimizer
-from onefill.judge.training.settings import JudgeTrainingSettings
+from onefill.judge.training.parts import Part, from_scratch, whole
+from onefill.judge.training.settings import SCRATCH, JudgeTrainingSettings
 from onefill.judge.training.split import shared_scene, split_by_scene
 from onefill.judge.training.weights import (
     add_adapter,
@@ -37,6 +39,9 @@ from onefill.tasks.registry import TaskRegistry
 _KEEP = 2  # checkpoints
 _VALIDATIONS = 20  # in a training, unless --every says otherwise
 
+NewJudge = Callable[[Iterable[str], int], Judge]
+"""Makes a judge of random weights that can spell these queries, with a seed."""
+
 
 @dataclass
 class Progress:
@@ -48,6 +53,8 @@ class Progress:
         best_step: the step whose weights did best on them.
         best_loss: their loss there.
         waited: validations since.
+        part: of the training, from 0; the figures above but ``step`` are of this part alone.
+        began: the step that this part began with.
     """
 
     step: int = 0
@@ -55,6 +62,8 @@ class Progress:
     best_step: int = -1
     best_loss: float = float("inf")
     waited: int = 0
+    part: int = 0
+    began: int = 0
 
 
 @dataclass
@@ -62,8 +71,9 @@ class TrainingSession:
     """Everything the loop works with.
 
     Attributes:
-        steps: updates at most.
+        parts: what is learnt, one after the other.
         every: steps between validations.
+        heads: teach a judge of random weights; None for one that starts from a model.
         best: the trained weights that did best on the held-out pairs.
     """
 
@@ -76,11 +86,36 @@ class TrainingSession:
     examples: Sequence[Example]
     validation: Sequence[PreferencePair]
     shelf: PictureShelf
-    steps: int
+    parts: Sequence[Part]
     every: int
     base: str
+    heads: TeachingHeads | None = None
     progress: Progress = field(default_factory=Progress)
     best: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def steps(self) -> int:
+        """Updates at most, of all parts."""
+        return sum(part.steps for part in self.parts)
+
+    @property
+    def part(self) -> Part:
+        """What is learnt now."""
+        return self.parts[self.progress.part]
+
+    @property
+    def is_last_part(self) -> bool:
+        """Whether the judge is written after this part."""
+        return self.progress.part == len(self.parts) - 1
+
+    def next_part(self) -> None:
+        """Begin the next part with the best weights of this one."""
+        put_back(self.parameters, self.best)
+        progress = self.progress
+        progress.part, progress.began = progress.part + 1, progress.step
+        progress.validated, progress.best_step = -1, -1
+        progress.best_loss, progress.waited = float("inf"), 0
+        self.optimizer = JudgeOptimizer(self.parameters, self.settings, self.part.steps)
 
     def save(self) -> None:
         """Write a checkpoint; whole or not at all.
@@ -123,13 +158,15 @@ class TrainingSession:
                 f"{checkpoint.state['examples']}; put the pictures back, or start a new training"
             )
         put_back(self.parameters, checkpoint.tensors["weights"])
-        self.optimizer.restore(checkpoint.tensors.get("optimizer", {}))
         self.best = dict(checkpoint.tensors.get("best", {}))
         progress: dict[str, Any] = dict(checkpoint.state["progress"])
         if progress["best_loss"] is None:
             progress["best_loss"] = float("inf")
         self.progress = Progress(**progress)
-        self.folder.forget_after(self.progress.step)
+        self.optimizer = JudgeOptimizer(self.parameters, self.settings, self.part.steps)
+        self.optimizer.restore(checkpoint.tensors.get("optimizer", {}))
+        later = [part.name for part in self.parts[self.progress.part + 1 :]]
+        self.folder.forget_after(self.progress.step, later)
 
 
 def open_session(
@@ -140,6 +177,7 @@ def open_session(
     resume: bool,
     offline: bool,
     note: Callable[[str], None],
+    new_judge: NewJudge,
 ) -> TrainingSession:
     """Read pairs and model; a new training's folder is made when all is well.
 
@@ -150,22 +188,33 @@ def open_session(
         resume: go on from the last checkpoint.
         offline: take a hub id from the local cache only.
         note: told what a person should know.
+        new_judge: makes the judge that a training from scratch starts from.
 
     Raises:
         BadInput: a file of pairs or the base model cannot be used, no pair has a winner, or
             training and validation share a scene.
     """
     train, validation = _read(settings, registry)
-    judge = _load_base(settings, offline)
+    examples = make_examples(train, registry)
+    if settings.from_scratch:
+        judge = new_judge((example.query for example in examples), settings.seed)
+        judge.model.to(pick_device(settings.device))
+    else:
+        judge = _load_base(settings, offline)
     if settings.sees:
         judge.sees = settings.sees
-    examples = make_examples(train, registry)
     steps = settings.steps or -(-len(examples) * settings.epochs // settings.batch)
     base = fingerprint(judge.model)
     if settings.method == "lora":
         parameters = add_adapter(judge.model, settings.lora_rank, settings.seed)
     else:
         parameters = train_all(judge.model)
+    heads = None
+    if settings.from_scratch:
+        asked = examples + make_examples(validation, registry)
+        heads = _teaching_heads(judge, [example.cell for example in asked], settings.seed)
+        parameters |= {f"heads.{name}": weight for name, weight in heads.named_parameters()}
+    parts = from_scratch(steps) if settings.from_scratch else whole(steps)
     if settings.recompute:
         judge.model.gradient_checkpointing_enable({"use_reentrant": False})
         judge.model.train()  # checkpoints are kept in this mode only; there is no dropout
@@ -175,18 +224,19 @@ def open_session(
         registry=registry,
         judge=judge,
         parameters=parameters,
-        optimizer=JudgeOptimizer(parameters, settings, steps),
+        optimizer=JudgeOptimizer(parameters, settings, parts[0].steps),
         examples=examples,
         validation=validation,
         shelf=PictureShelf(judge),
-        steps=steps,
+        parts=parts,
         every=settings.every or max(1, steps // _VALIDATIONS),
         base=base,
+        heads=heads,
     )
     trained = sum(parameter.numel() for parameter in parameters.values())
     note(
         f"{len(train)} pairs ({len(examples)} answers) to train on, {len(validation)} of other "
-        f"scenes held out; {trained:,} weights, at most {steps} steps"
+        f"scenes held out; {trained:,} weights, at most {session.steps} steps"
     )
     if resume:
         session.restore()
@@ -233,8 +283,17 @@ def _load_base(settings: JudgeTrainingSettings, offline: bool) -> Judge:
     return judge
 
 
+def _teaching_heads(judge: Judge, cells: Sequence[str], seed: int) -> TeachingHeads:
+    text = judge.model.config.text_config
+    tokenizer = judge.processor.tokenizer
+    heads = TeachingHeads(cells, tokenizer, text.hidden_size, text.num_hidden_layers, seed)
+    return heads.to(judge.device)
+
+
 def base_sources(base: str) -> list[Any]:
     """Where the base judge's training pictures come from, as its card says; licences go on."""
+    if base == SCRATCH:
+        return []
     try:
         text = (Path(base) / CARD_NAME).read_text(encoding="utf-8")
         return list(json.loads(text).get("sources", []))

@@ -14,6 +14,9 @@ from onefill.judge.card import SIGHTS
 
 METHODS = ("lora", "full")
 
+SCRATCH = "scratch"
+"""The base of a judge that starts from random weights."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class JudgeTrainingSettings:
@@ -23,7 +26,7 @@ class JudgeTrainingSettings:
         pairs: files of pairs to train on.
         validation: a file of pairs to validate on; None takes some of ``pairs``.
         validation_share: of ``pairs``, in (0, 1), whole scenes at a time.
-        base: folder or hub id of the model that the training starts from.
+        base: folder or hub id of the model that the training starts from, or ``SCRATCH``.
         method: "lora" or "full".
         lora_rank: of the adapter, whose alpha is the same.
         steps: updates at most; None: as many as ``epochs`` take.
@@ -37,7 +40,7 @@ class JudgeTrainingSettings:
         clip: largest norm of the gradient.
         every: steps between validations; None: a twentieth of the steps.
         patience: validations without a better one after which the training ends.
-        seed: of the split, the order of the pairs and the adapter.
+        seed: of the split, the order of the pairs, and the weights that start at random.
         sees: what is shown beside the two pictures, of ``SIGHTS``.
         dtype: of the frozen weights; what is trained is in single precision.
         device: "auto" or a torch device.
@@ -76,6 +79,11 @@ class JudgeTrainingSettings:
             raise BadInput("--pairs: name a jsonl file of pairs to train on")
         if self.method not in METHODS:
             raise BadInput(f"--method {self.method}: choose from {', '.join(METHODS)}")
+        if self.from_scratch and self.method != "full":
+            raise BadInput(
+                f"--method {self.method}: random weights leave nothing to adapt; with --base "
+                f"{SCRATCH} leave it out"
+            )
         if not 0 < self.validation_share < 1:
             raise BadInput(
                 f"--validation-share {self.validation_share:g}: a share between 0 and 1, as 0.1"
@@ -94,6 +102,11 @@ class JudgeTrainingSettings:
                 f"--dtype {self.dtype}: small updates of all weights round away in half precision; "
                 "use --dtype float32, or --lora"
             )
+
+    @property
+    def from_scratch(self) -> bool:
+        """Whether the training starts from random weights."""
+        return self.base == SCRATCH
 
     def to_json(self) -> dict[str, Any]:
         """As it is stored beside the checkpoints."""
