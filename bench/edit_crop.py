@@ -9,8 +9,9 @@ band; "whole, unstitched" takes all of it, as the stock pipeline hands it out. M
 round the mask, three times as wide and high:
 
 - PSNR in dB, more is better;
-- LPIPS, a learned distance, in its shift-tolerant variant (``st_lpips.py`` says where its weights
-  come from; without them it is left out), in a window of at least 64 pixels a side; less is better;
+- LPIPS, a learned distance, in its shift-tolerant variant (``onefill.pocket.perceptual`` says where
+  its weights come from; without them it is left out), in a window of at least 64 pixels a side,
+  which is what they were fitted to; less is better;
 - GMSD, the spread of the likeness of gradients (Xue et al. 2014, "Gradient magnitude similarity
   deviation", Eq. 4 to 6), a measure of what people see; less is better;
 - the seam: how far the steps from pixel to pixel across the edge of the mask are from what they
@@ -34,7 +35,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from st_lpips import LEAST_SIDE, StLpips, find_weights
 
 from onefill.edit.canvas import Canvas
 from onefill.edit.crop import Box, Crop, bounding_box, choose_crop, shrink_mask, shrink_picture
@@ -42,11 +42,15 @@ from onefill.edit.painting import Subject, paint_subjects
 from onefill.edit.stitch import default_feather, feather_weights, grow_patch, stitch
 from onefill.images import read_image
 from onefill.pocket.embedded import resolve
+from onefill.pocket.held_out import as_tensor
+from onefill.pocket.perceptual import Perceptual, find_weights, load_perceptual
 from onefill.policy.flux_fill import FluxFillPolicy
 from onefill.policy.loading import load_policy
 from onefill.policy.sampler import Sampling
 from onefill.tasks.registry import load_tasks
 from onefill.tasks.types import Mask
+
+_LPIPS_SIDE = 64
 
 PACKAGED = {
     "skimage": ("data/astronaut.png", "data/chelsea.png", "data/coffee.png", "data/rocket.jpg"),
@@ -163,7 +167,7 @@ def measure(
     policy: FluxFillPolicy,
     masks: int,
     seed: int,
-    distance: StLpips | None,
+    distance: Perceptual | None,
 ) -> dict[str, dict[str, float]]:
     """Means over all photographs and masks, by way; without a distance there is no LPIPS."""
     found: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
@@ -182,8 +186,9 @@ def measure(
                     "seam": seam(result, truth, mask[around]),
                 }
                 if distance is not None:
-                    part = window(mask, LEAST_SIDE).slices
-                    scores["lpips"] = distance(pixels[part], canvas.pixels[part])
+                    part = window(mask, _LPIPS_SIDE).slices
+                    pair = (as_tensor(every[part][None]) for every in (pixels, canvas.pixels))
+                    scores["lpips"] = float(distance(*pair).mean())
                 found[way].append(scores)
     return {
         way: {name: round(float(np.mean([each[name] for each in scores])), 4) for name in scores[0]}
@@ -214,7 +219,7 @@ def main() -> int:
     if weights is None:
         print("no LPIPS: for that `pip install --no-deps stlpips-pytorch`", file=sys.stderr)
     policy = load_policy(resolve("policies", options.model), offline=True)
-    distance = None if weights is None else StLpips.from_file(weights)
+    distance = None if weights is None else load_perceptual()
     means = measure(photos, policy, options.masks, options.seed, distance)
     crop, whole = means["crop"], means["whole"]
     print(

@@ -30,16 +30,15 @@ import torch
 from torch import Tensor
 
 from onefill.allocator import keep_freed_memory
-from onefill.images import read_image
 from onefill.judge.loading import load_judge
 from onefill.judge.model import Judge
 from onefill.judge.query import build_query
 from onefill.judge.verdict import swap_symmetric
 from onefill.pocket import embedded
+from onefill.pocket.held_out import as_tensor, read_held_out
 from onefill.pocket.pairs import ALIGNMENT, CELLS, DIMENSIONS, LABELS, Pair
 from onefill.pocket.pairs_accuracy import held_out_pairs
 from onefill.pocket.pictures import load_pictures
-from onefill.pocket.score import read_held_out
 from onefill.pocket.second_judge import SecondJudge, load_second_judge
 from onefill.pocket.sources import HELD_OUT
 from onefill.pocket.vocabulary import REMOVAL_PROMPT
@@ -165,16 +164,12 @@ def fool_policy(
         policy = load_policy(embedded.resolve("policies", "pocket"))
         policy.add_lora(rank=16, alpha=16, seed=seed)
         scenes = read_held_out(folder, task)
-        images = torch.from_numpy(scenes.pictures[:count]).permute(0, 3, 1, 2).float() / 255
+        images = as_tensor(scenes.pictures[:count])
         masks = torch.from_numpy(scenes.masks[:count]).float()[:, None]
         taken = scenes.rows[:count]
         prompts = [row["prompt"] if task == "fill" else REMOVAL_PROMPT for row in taken]
         words = [LABELS.index(row["word"]) if task == "fill" else len(LABELS) - 1 for row in taken]
-        truth = images
-        if task == "removal":
-            files = [read_image(folder / row["truth"]) for row in taken]
-            truth = torch.from_numpy(np.stack([np.asarray(f) for f in files]))
-            truth = truth.permute(0, 3, 1, 2).float() / 255
+        truth = images if task == "fill" else as_tensor(scenes.truths[:count])
         dimensions = [d for t, d in CELLS if t == task and d != ALIGNMENT]
         conditions = policy.encode(images, masks, prompts)
         noise = policy.noise(conditions, torch.Generator().manual_seed(seed))

@@ -1,10 +1,10 @@
-"""How many Euler steps a removal should take: PSNR over a flat fill, by steps and strength.
+"""How many Euler steps a removal should take: PSNR and LPIPS in the mask, by steps and strength.
 
 python bench/removal_steps.py --cache FOLDER
 
-Gain in dB, inside the mask, over the mean colour of the four pixels round it: on removals made of
-the recipe's training photographs (fetched into the cache), which the choice was made on, and on
-the embedded held-out scenes. One JSON document.
+Beside PatchMatch: on removals made of the recipe's training photographs (fetched into the cache),
+which the choice was made on, and on the embedded held-out scenes. Needs the extra `score`. One
+JSON document.
 """
 
 from __future__ import annotations
@@ -15,39 +15,43 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from onefill.allocator import keep_freed_memory
-from onefill.images import read_image
 from onefill.pocket import embedded
+from onefill.pocket.held_out import HeldOut, as_tensor, paint, read_held_out
+from onefill.pocket.inpainting import REMOVAL
+from onefill.pocket.measures import psnr
+from onefill.pocket.perceptual import load_perceptual
 from onefill.pocket.pool import draw_pool
-from onefill.pocket.score import HeldOut, paint, psnr, read_held_out, surrounding_colour
 from onefill.pocket.sources import TRAIN
-from onefill.pocket.vocabulary import REMOVAL_PROMPT
 from onefill.policy.flux_fill import FluxFillPolicy
 from onefill.policy.loading import load_policy
+from onefill.policy.sampler import Sampling
+from onefill.tasks.registry import load_tasks
 
-WAYS = ((16, 0.8), (6, 0.8), (4, 0.8), (3, 0.8), (16, 0.4), (16, 1.0))
+WAYS = ((3, 0.8), (8, 0.9), (16, 0.9), (16, 1.0))
 """Steps from noise, and the noise level that a removal begins at."""
 
 
-def gains(
-    policy: FluxFillPolicy, scenes: HeldOut, truths: NDArray[np.uint8]
-) -> dict[str, dict[str, float]]:
-    """Mean gain in dB and its standard error for each of ``WAYS``."""
-    found = {}
-    for steps, strength in WAYS:
-        prompts = [REMOVAL_PROMPT] * len(truths)
-        painted = paint(policy, scenes, prompts, 0, steps=steps, strength=strength)
-        gain = np.array(
-            [
-                psnr(r[m], t[m]) - psnr(surrounding_colour(p, m), t[m])
-                for p, m, t, r in zip(scenes.pictures, scenes.masks, truths, painted, strict=True)
-            ]
+def measures(policy: FluxFillPolicy, scenes: HeldOut) -> dict[str, dict[str, float]]:
+    """Mean PSNR in dB and LPIPS inside the masks for each of ``WAYS``, and for PatchMatch."""
+    perceptual, truths = load_perceptual(), as_tensor(scenes.truths)
+    fill = REMOVAL["PatchMatch"]
+    made = {
+        f"{steps} steps, strength {strength}": paint(
+            policy, scenes, 0, Sampling(steps=steps, strength=strength)
         )
-        found[f"{steps} steps, strength {strength}"] = {
-            "gain": round(float(gain.mean()), 2),
-            "error": round(float(gain.std(ddof=1) / len(gain) ** 0.5), 2),
+        for steps, strength in WAYS
+    }
+    cases = zip(scenes.pictures, scenes.masks, strict=True)
+    made["PatchMatch"] = np.stack([fill(*case) for case in cases])
+    found = {}
+    for name, pictures in made.items():
+        maps = perceptual(as_tensor(pictures), truths).numpy()
+        inside = list(zip(pictures, scenes.truths, scenes.masks, maps, strict=True))
+        found[name] = {
+            "psnr": round(float(np.mean([psnr(p[m], t[m]) for p, t, m, _ in inside])), 2),
+            "lpips": round(float(np.mean([v[m].mean() for _, _, m, v in inside])), 3),
         }
     return found
 
@@ -61,13 +65,12 @@ def main() -> None:
     keep_freed_memory()
     policy = load_policy(embedded.resolve("policies", "pocket"))
     pool = draw_pool(TRAIN, arguments.count, 77, arguments.cache, "removal")
-    training = HeldOut(pool.targets, pool.masks, [{}] * len(pool))
-    folder = embedded.scenes("heldout")
-    held_out = read_held_out(folder, "removal")
-    truths = np.stack([np.asarray(read_image(folder / row["truth"])) for row in held_out.rows])
+    rows = [{"image": str(number)} for number in range(len(pool))]
+    training = HeldOut(load_tasks().get("removal"), pool.targets, pool.masks, pool.targets, rows)
+    held_out = read_held_out(embedded.scenes("heldout"), "removal")
     report = {
-        "training photographs": gains(policy, training, pool.targets),
-        "held out": gains(policy, held_out, truths),
+        "training photographs": measures(policy, training),
+        "held out": measures(policy, held_out),
     }
     json.dump(report, sys.stdout, indent=1)
     print()

@@ -25,8 +25,8 @@ from onefill.data.source import open_source
 from onefill.images import image_to_array, read_image
 from onefill.pocket import embedded, vocabulary
 from onefill.pocket.classifier import load_classifier, views_of
+from onefill.pocket.held_out import read_held_out
 from onefill.pocket.pairs import ALIGNMENT, DIMENSIONS, LABELS, NOTHING, TASK_DIMENSIONS
-from onefill.pocket.score import read_held_out
 from onefill.pocket.second_judge import SecondJudge, load_second_judge
 from onefill.policy.flux_fill import FluxFillPolicy
 from onefill.policy.loading import load_policy
@@ -118,9 +118,8 @@ def _second_opinions(
 
 def _label(words: str | None) -> int:
     """The label of what a prompt names; that of nothing if it names nothing known."""
-    typed = words or ""
-    named = [word for word in LABELS[:NOTHING] if typed.endswith(word)]
-    return LABELS.index(max(named, key=len)) if named else NOTHING
+    named = vocabulary.asked_for(words or "")
+    return LABELS.index(named) if named else NOTHING
 
 
 def _true_backgrounds(count: int) -> Tensor:

@@ -1,14 +1,17 @@
-"""Fill the generated blocks of docs/*.md from the code, or check that they are what it says.
+"""Fill the generated blocks of README.md and docs/*.md, or check that they are up to date.
 
 python scripts/make_doc_tables.py [--check] [--docs FOLDER]
 
-A block stands between `<!-- generated: NAME -->` and `<!-- end -->`.
+A block stands between `<!-- generated: NAME -->` and `<!-- end -->`. It comes from the code, from
+the embedded judge's card, or from docs/figures/pocket-score.json, which is what
+`onefill pocket score --json` printed.
 """
 
 from __future__ import annotations
 
 import argparse
 import inspect
+import json
 import re
 import sys
 from collections import Counter
@@ -19,8 +22,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from onefill.judge.query import ANSWERS, build_messages, build_query
-from onefill.pocket import sources, vocabulary
-from onefill.pocket.scenes_export import COUNTS
+from onefill.pocket import embedded, sources, vocabulary
+from onefill.pocket.scenes_export import COUNTS, UNSEEN_EACH
 from onefill.rl.config import RunConfig
 from onefill.tasks.registry import BUILT_IN, load_tasks
 from onefill.tasks.types import Task
@@ -28,6 +31,7 @@ from onefill.tasks.types import Task
 ROOT = Path(__file__).parents[1]
 REMAKE = "python scripts/make_doc_tables.py"
 EXAMPLE = ROOT / "examples" / "onefill-restore"
+SCORE = ROOT / "docs" / "figures" / "pocket-score.json"
 
 _BLOCK = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _ATTRIBUTE = re.compile(r"^ {0,4}(\w+): ")
@@ -101,11 +105,16 @@ def judge_turn() -> str:
 def vocabulary_block() -> str:
     """The words of the embedded models."""
     articles = _list(vocabulary.ARTICLES)
+    others = [f"{c.word}: `{c.also}`" for c in vocabulary.CONCEPTS if c.also]
+    coloured = [c.word for c in vocabulary.CONCEPTS if c.unseen]
     return (
         f"- **Things to paint ({len(vocabulary.WORDS)}):** {', '.join(vocabulary.WORDS)}.\n"
         f"- **Words to write ({len(vocabulary.TEXT_WORDS)}):** "
         f"{', '.join(vocabulary.TEXT_WORDS)}.\n"
-        f"- **Before a thing, if you like:** {articles}."
+        f"- **Other names:** {', '.join(others)}.\n"
+        f"- **Before a thing, if you like:** {articles}; {_list(vocabulary.SIZES)}; "
+        f"{_list(vocabulary.COUNTS)} of them (`two cats`).\n"
+        f"- **Colours:** {_list(vocabulary.HUES)} of a {', '.join(coloured)}."
     )
 
 
@@ -127,6 +136,8 @@ def split_table() -> str:
         s: ", ".join(f"{count} {task}" for task, count in COUNTS[s].items())
         for s in (train, held_out)
     }
+    kept = [f"{c.unseen} {c.word}" for c in vocabulary.CONCEPTS if c.unseen]
+    scenes[held_out] += f", {UNSEEN_EACH * len(kept)} in colours never trained"
     sets = {
         train: ", ".join(f"`{name}`" for name in vocabulary.DRAWING_SETS),
         held_out: f"`{vocabulary.HELD_OUT_SET}`",
@@ -135,9 +146,38 @@ def split_table() -> str:
         ("drawing sets", sets[train], sets[held_out]),
         ("photographs", photographs[train], photographs[held_out]),
         ("fonts", fonts[train], fonts[held_out]),
+        ("colours of things", "all others", ", ".join(kept)),
         ("scenes in the package", scenes[train], scenes[held_out]),
     ]
     return _table(("", "training", "held out"), rows)
+
+
+def policy_score() -> str:
+    """The embedded policy's score table, as it was last measured."""
+    if not SCORE.is_file():
+        return "Not measured yet: `onefill pocket score` does."
+    score = json.loads(SCORE.read_text(encoding="utf-8"))
+    rows = []
+    for row in score["rows"]:
+        measured = "; ".join(filter(None, (row["measured"], row.get("note"))))
+        rows.append((row["what"], measured, row["floor"], row["aim"]))
+    return _table(("what", "measured (95 % interval)", "floor", "aim"), rows)
+
+
+def judge_accuracy() -> str:
+    """The embedded judge's accuracy on held-out pairs, by task and dimension, from its card."""
+    (judge,) = (model for model in embedded.describe("judges") if model.name == "pocket")
+    cells = judge.card["dimensions"]
+    tasks = _built_in_tasks()
+    dimensions = dict.fromkeys(d.name for task in tasks for d in task.dimensions)
+    rows = []
+    for dimension in dimensions:
+        found = [cells.get(f"{task.name}/{dimension}") for task in tasks]
+        shares = [f"{100 * cell['accuracy']:.1f}" if cell else "–" for cell in found]
+        rows.append((dimension, *shares))
+    (pairs,) = {cell["n"] for cell in cells.values()}
+    heading = f"judge accuracy, % of {pairs} held-out pairs"
+    return _table((heading, *(task.name for task in tasks)), rows)
 
 
 def example_module() -> str:
@@ -158,6 +198,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "vocabulary": vocabulary_block,
     "sources": sources_table,
     "split": split_table,
+    "policy-score": policy_score,
+    "judge-accuracy": judge_accuracy,
     "example-module": example_module,
     "example-project": example_project,
 }
@@ -260,7 +302,8 @@ def main() -> None:
     parser.add_argument("--docs", type=Path, default=ROOT / "docs")
     options = parser.parse_args()
     stale = []
-    for page in sorted(options.docs.glob("*.md")):
+    pages = (*sorted(options.docs.glob("*.md")), options.docs.parent / "README.md")
+    for page in filter(Path.is_file, pages):
         text = page.read_text(encoding="utf-8")
         if (filled := fill_page(text)) != text:
             stale.append(page.name)

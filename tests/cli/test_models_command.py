@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from onefill.errors import BadInput
 from onefill.pocket import embedded
@@ -63,6 +64,33 @@ def test_models_shows_what_they_know_and_what_they_are_made_from(cli: Any, weigh
         "made from Fluent Emoji licence MIT",
     ):
         assert text in shown
+
+
+def test_show_tells_of_one_model_and_draws_its_edits(
+    cli: Any, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from onefill.pocket import contact_sheet
+    from onefill.pocket.policy_architecture import write_random_policy
+
+    write_random_policy(weights / "policy", seed=0)
+    (weights / "policy" / "onefill.json").write_text(json.dumps(POLICY_CARD), encoding="utf-8")
+    monkeypatch.setattr(contact_sheet, "COUNTS", {"fill": 2, "removal": 1})
+    target = tmp_path / "sheet.png"
+    result = cli("models", "show", "pocket", "-o", target)
+    assert result.code == 0
+    assert result.stdout.splitlines()[-1] == str(target)
+    assert "can paint (2)" in result.stdout
+    with Image.open(target) as sheet:
+        assert sheet.width > 400
+
+
+def test_show_refuses_a_name_that_is_no_model(cli: Any, weights: Path, tmp_path: Path) -> None:
+    result = cli("models", "show", "packet")
+    assert (result.code, result.stdout) == (2, "")
+    assert result.stderr == "error: packet: no embedded model has this name; see `onefill models`\n"
+    result = cli("models", "show", "pocket", "-o", tmp_path)
+    assert (result.code, result.stdout) == (2, "")
+    assert str(tmp_path) in result.stderr
 
 
 def test_models_json_names_each_with_its_path(cli: Any, weights: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import shutil
 import subprocess
 import sys
@@ -9,6 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+
+from onefill.pocket.score_table import GOALS, NEEDS_PACKAGES, Figure, Unmeasured, rows_of
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -69,3 +73,30 @@ def test_a_changed_question_of_the_judge_is_told_by_page(tmp_path: Path) -> None
     assert checked.stderr.startswith("method.md: stale; run")
     assert run("make_doc_tables.py", "--docs", docs).returncode == 0
     assert page.read_text(encoding="utf-8") == text
+
+
+def test_the_policy_table_is_what_was_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = importlib.util.spec_from_file_location(
+        "make_doc_tables", ROOT / "scripts" / "make_doc_tables.py"
+    )
+    assert spec is not None and spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    figures: dict[str, Figure | Unmeasured] = dict.fromkeys(GOALS, NEEDS_PACKAGES)
+    figures["fill/seam"] = Figure(value=1.2, low=1.1, high=1.3, note="6.0 against 5.0")
+    file = tmp_path / "score.json"
+    monkeypatch.setattr(script, "SCORE", file)
+    empty = "a\n<!-- generated: policy-score -->\n<!-- end -->\nb\n"
+    assert "Not measured yet" in script.fill_page(empty)
+    file.write_text(json.dumps({"rows": rows_of(figures)}), encoding="utf-8")
+    lines = script.fill_page(empty).splitlines()
+    assert len(lines) == len(GOALS) + 8
+    seam = next(line for line in lines if "seam" in line)
+    assert seam.split(" | ")[1:] == [
+        "1.20 × (1.10 to 1.30); 6.0 against 5.0",
+        "≤ 1.50 ×",
+        "≤ 1.10 × |",
+    ]
+    assert sum("pip install 'onefill[score]'" in line for line in lines) == len(GOALS) - 1

@@ -67,14 +67,23 @@ class _Engine:
     """Stands for RapidOCR: 'reads' the words it is told, and notes what it was shown."""
 
     says: tuple[str, ...] | None = ("澳门", "2024")
+    whole: tuple[str, float] | None = None
+    """What it reads where it is not to look for lines, and how sure it is."""
     shown: list[Any]
 
     def __init__(self, params: Any) -> None:
         _Engine.shown = []
+        self.use_det = True
 
-    def __call__(self, picture: Any) -> Any:
+    def __call__(
+        self, picture: Any, *, use_det: bool | None = None, use_cls: bool | None = None
+    ) -> Any:
         _Engine.shown.append(picture)
-        return types.SimpleNamespace(txts=_Engine.says)
+        self.use_det = self.use_det if use_det is None else use_det  # RapidOCR remembers it too
+        if self.use_det:
+            return types.SimpleNamespace(txts=_Engine.says)
+        word, score = _Engine.whole or (None, None)
+        return types.SimpleNamespace(txts=word and (word,), scores=score and (score,))
 
 
 @pytest.fixture
@@ -88,7 +97,7 @@ def ocr(monkeypatch: pytest.MonkeyPatch) -> type[_Engine]:
 
 
 def test_the_painted_part_is_read_with_a_margin_and_large_enough(
-    tmp_path: Path, ocr: type[_Engine]
+    tmp_path: Path, ocr: type[_Engine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pixels = np.zeros((400, 600, 3), np.uint8)
     pixels[..., 0] = 200
@@ -101,6 +110,12 @@ def test_the_painted_part_is_read_with_a_margin_and_large_enough(
     assert (shown[..., 2] == 200).all()  # OpenCV's order: blue, green, red
     ocr.says = None
     assert read_back(path, Box(0, 0, 600, 400), reader) == ""
+    monkeypatch.setattr(ocr, "whole", ("大", 0.98))  # too large to be found as a line
+    assert read_back(path, Box(0, 0, 600, 400), reader) == "大"
+    monkeypatch.setattr(ocr, "whole", ("c", 0.2))
+    assert read_back(path, Box(0, 0, 600, 400), reader) == ""
+    monkeypatch.setattr(ocr, "says", ("出口",))
+    assert read_back(path, Box(0, 0, 600, 400), reader) == "出口"
 
 
 @pytest.mark.parametrize(

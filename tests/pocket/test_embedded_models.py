@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,8 +17,9 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 from onefill.errors import BadInput
 from onefill.judge.loading import load_judge
 from onefill.pocket import embedded
-from onefill.pocket.classifier import load_classifier, views_of
-from onefill.pocket.score import HeldOut, paint, read_held_out
+from onefill.pocket.classifier import load_classifier
+from onefill.pocket.held_out import HeldOut, paint, read_held_out
+from onefill.pocket.score_fill import named
 from onefill.pocket.vocabulary import WORDS
 from onefill.policy.flux_fill import FluxFillPolicy
 from onefill.policy.loading import load_policy
@@ -31,9 +33,7 @@ def policy() -> FluxFillPolicy:
 @pytest.fixture(scope="module")
 def fills() -> HeldOut:
     """One held-out scene of every word."""
-    whole = read_held_out(embedded.scenes("heldout"), "fill")
-    rows = slice(0, len(WORDS))
-    return HeldOut(whole.pictures[rows], whole.masks[rows], whole.rows[rows])
+    return read_held_out(embedded.scenes("heldout"), "fill").select(slice(0, len(WORDS)))
 
 
 def test_the_stock_pipeline_loads_the_policy_and_paints(fills: HeldOut) -> None:
@@ -59,23 +59,17 @@ def test_a_stranger_names_most_fills_of_the_embedded_policy(
     policy: FluxFillPolicy, fills: HeldOut
 ) -> None:
     torch.set_num_threads(2)
-    painted = paint(
-        policy, fills, [row["prompt"] for row in fills.rows], 0, steps=policy.settings.steps
-    )
-    with torch.no_grad():
-        named = load_classifier(embedded.CLASSIFIER)(views_of(painted, fills.masks)).argmax(1)
-    right = [WORDS[index] == row["word"] for index, row in zip(named, fills.rows, strict=True)]
-    assert np.mean(right) >= 0.6
+    painted = paint(policy, fills, 0)
+    assert named(load_classifier(embedded.CLASSIFIER), painted, fills).mean() >= 0.6
 
 
 def test_the_prompt_decides_what_is_painted(policy: FluxFillPolicy, fills: HeldOut) -> None:
     """The same scenes and noise under other words are named as those words."""
-    turned = [WORDS[(WORDS.index(row["word"]) + 7) % len(WORDS)] for row in fills.rows]
-    painted = paint(policy, fills, turned, 0, steps=policy.settings.steps)
-    with torch.no_grad():
-        named = load_classifier(embedded.CLASSIFIER)(views_of(painted, fills.masks)).argmax(1)
-    right = [WORDS[index] == word for index, word in zip(named, turned, strict=True)]
-    assert np.mean(right) >= 0.6
+    words = [WORDS[(WORDS.index(row["word"]) + 7) % len(WORDS)] for row in fills.rows]
+    rows = [row | {"word": w, "prompt": w} for row, w in zip(fills.rows, words, strict=True)]
+    turned = replace(fills, rows=rows)
+    painted = paint(policy, turned, 0)
+    assert named(load_classifier(embedded.CLASSIFIER), painted, turned).mean() >= 0.6
 
 
 def test_stock_transformers_loads_the_judge_and_its_card_keeps_the_floor() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from onefill.data.source import open_source
 from onefill.pocket.embedded import scenes
+from onefill.pocket.vocabulary import CONCEPTS
 from onefill.tasks.registry import load_tasks
 
 
@@ -22,8 +23,21 @@ def test_every_built_in_task_has_embedded_samples(split: str) -> None:
         assert sample.mask.any()
 
 
-def test_no_picture_is_both_trained_on_and_held_out() -> None:
-    assert not _hashes(scenes("train")) & _hashes(scenes("heldout"))
+@pytest.mark.parametrize("split", ["heldout", "unseen"])
+def test_no_picture_is_both_trained_on_and_held_out(split: str) -> None:
+    assert not _hashes(scenes("train")) & _hashes(scenes(split))
+
+
+def test_no_scene_to_train_on_shows_a_thing_in_a_colour_that_is_kept_from_training() -> None:
+    kept = {(concept.word, concept.unseen) for concept in CONCEPTS if concept.unseen}
+    assert _asked(scenes("unseen")) == kept
+    assert not _asked(scenes("train")) & kept
+
+
+def _asked(folder: Path) -> set[tuple[str, str]]:
+    lines = (folder / "metadata.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [row for row in map(json.loads, lines) if row["task"] == "fill"]
+    return {(row["word"], row["colour"]) for row in rows}
 
 
 def _hashes(folder: Path) -> set[str]:

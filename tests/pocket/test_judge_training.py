@@ -11,7 +11,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from onefill.judge.preprocess import cut_patches
 from onefill.judge.query import build_messages, build_query
 from onefill.pocket import judge_training as training
-from onefill.pocket import judge_training_loop
+from onefill.pocket import judge_training_loop, vocabulary
 from onefill.pocket.judge_architecture import TowerSize
 from onefill.pocket.judge_training_hardening import RADIUS, in_both_lights
 from onefill.pocket.judge_training_reading import PairSource
@@ -100,7 +100,8 @@ def test_pairs_cut_from_contests_have_the_right_winner(student, contests):
             shown = contests.shown[rows[index], places[index]]
             assert shown[better] == word
             assert shown[1 - better] != word or levels[1 - better] - levels[better] >= GAP - 1e-6
-            assert LABELS[word] in pairs.queries[index]
+            typed = pairs.queries[index].rpartition("Prompt: ")[2].rstrip(".")
+            assert vocabulary.asked_for(typed) == LABELS[word]
         else:
             assert levels[1 - better] - levels[better] >= GAP - 1e-6
             assert "Prompt:" not in pairs.queries[index]

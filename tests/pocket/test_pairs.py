@@ -83,9 +83,10 @@ def test_the_loser_in_alignment_shows_something_else(pictures):
 
 def test_words_are_typed_in_several_ways():
     rng = np.random.default_rng(0)
-    typed = {draw_words("apple", "fill", rng) for _ in range(60)}
-    assert {"apple", "an apple", "the apple", "one apple"} == typed
-    assert {draw_words("澳门", "text", rng) for _ in range(5)} == {"澳门"}
+    typed = {draw_words("apple", rng) for _ in range(60)}
+    assert {"apple", "an apple"} <= typed
+    assert all(words.split()[-1] in ("apple", "apples") for words in typed)
+    assert {draw_words("澳门", rng) for _ in range(5)} == {"澳门"}
 
 
 def test_some_better_ones_are_worse_elsewhere(pictures):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from onefill.cli import console
-from onefill.cli.options import JsonFlag
+from onefill.cli.options import JsonFlag, Seed
+from onefill.errors import BadInput
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -18,13 +20,15 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False)
 
 
-@app.command()
-def models(json_output: JsonFlag = False) -> None:
+@app.callback(invoke_without_command=True)
+def models(ctx: typer.Context, json_output: JsonFlag = False) -> None:
     """List the embedded models, what they know and how they were made, and published ones.
 
     Their names go after --model and --judge of the other commands; a folder or a hub id does too.
     Published ones are for `onefill edit`, and are downloaded when they are first used.
     """
+    if ctx.invoked_subcommand is not None:
+        return
     from onefill.pocket.embedded import describe
     from onefill.policy.published import PUBLISHED
 
@@ -52,6 +56,57 @@ def models(json_output: JsonFlag = False) -> None:
     out.print(_rows("published, of full size", rows))
 
 
+@app.command()
+def show(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", show_default=False, help="An embedded model's name.")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="FILE", show_default="models-NAME.png", help="Where to save."
+        ),
+    ] = None,
+    seed: Seed = 0,
+) -> None:
+    """Say what one model knows and how it was made, and draw a contact sheet of its edits.
+
+    The scenes of the sheet are held out from its training, and none is picked by eye.
+    """
+    from onefill.pocket.embedded import describe
+
+    policies, judges = (
+        [model for model in describe(kind) if model.name == name] for kind in ("policies", "judges")
+    )
+    if not policies and not judges:
+        raise BadInput(f"{name}: no embedded model has this name; see `onefill models`")
+    target = _sheet_target(output, name) if policies else None
+    out = console.stdout()
+    for model in policies:
+        out.print(_table("policy", model, _policy_rows(model.card)))
+    for model in judges:
+        out.print(_table("judge", model, _judge_rows(model.card)))
+    for model in policies:
+        assert target is not None
+        _draw_sheet(model, target, seed)
+        typer.echo(target)
+
+
+def _sheet_target(output: Path | None, name: str) -> Path:
+    from onefill.images import check_target
+
+    return check_target(output or Path(f"models-{name}.png"))
+
+
+def _draw_sheet(model: EmbeddedModel, target: Path, seed: int) -> None:
+    from onefill.images import save_image
+    from onefill.pocket.contact_sheet import contact_sheet
+    from onefill.policy.loading import load_policy
+
+    console.say("painting held-out scenes")
+    save_image(contact_sheet(load_policy(str(model.path)), model.name, seed), target)
+
+
 def _entries(found: Sequence[EmbeddedModel]) -> list[dict[str, Any]]:
     # The card comes first, so that it can never stand in for the name or the path.
     return [{**model.card, "name": model.name, "path": str(model.path)} for model in found]
@@ -59,8 +114,14 @@ def _entries(found: Sequence[EmbeddedModel]) -> list[dict[str, Any]]:
 
 def _policy_rows(card: Mapping[str, Any]) -> dict[str, str]:
     vocabulary, text_words = card.get("vocabulary", []), card.get("text_words", [])
+    looks = [*sorted({c for known in card.get("colours", {}).values() for c in known})]
+    looks += [*card.get("sizes", []), *card.get("counts", [])]
+    others = [f"{other} ({word})" for word, other in card.get("other_names", {}).items()]
     return {
         f"can paint ({len(vocabulary)})": ", ".join(vocabulary),
+        "by other names": ", ".join(others),
+        "in colours": ", ".join(card.get("colours", {})),
+        "looks and numbers": ", ".join(looks),
         f"can write ({len(text_words)})": ", ".join(text_words),
         "works at": f"{card['size']}x{card['size']} pixels" if "size" in card else "",
         "steps, guidance": f"{card.get('steps', '?')}, {card.get('guidance', '?')}",

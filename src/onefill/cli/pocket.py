@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -46,6 +46,15 @@ def build(
         Path,
         typer.Option(help="Fetched pictures and unfinished trainings.", file_okay=False),
     ] = Path("pocket-cache"),
+    begin: Annotated[
+        Path | None,
+        typer.Option(
+            help="Begin the policy's or the judge's training from the weights in this folder.",
+            show_default=False,
+            exists=True,
+            file_okay=False,
+        ),
+    ] = None,
     threads: Annotated[
         int | None, typer.Option(help="CPU threads; default: all.", show_default=False, min=1)
     ] = None,
@@ -62,7 +71,7 @@ def build(
     if threads is not None:
         torch.set_num_threads(threads)
     stages = STAGES if stage is Stage.ALL else (stage.value,)
-    run_stages(stages, out, cache, minutes, seed, console.say)
+    run_stages(stages, out, cache, minutes, seed, console.say, begin)
 
 
 @app.command()
@@ -85,37 +94,50 @@ def score(
     seed: Seed = 0,
     json_output: JsonFlag = False,
 ) -> None:
-    """Print the figures of a policy on the held-out scenes, or of a judge on held-out pairs."""
+    """Print the score table of a policy on the held-out scenes, or of a judge on held-out pairs.
+
+    Some rows need pip install 'onefill[score]'.
+    """
     from onefill.pocket import embedded
 
     if judge is not None:
         _score_judge(embedded.resolve("judges", judge), cache, pairs, seed, json_output=json_output)
         return
     folder = embedded.resolve("policies", model)
-    scenes, classifier = embedded.scenes("heldout"), embedded.CLASSIFIER
+    held_out, unseen = embedded.scenes("heldout"), embedded.scenes("unseen")
 
     from onefill.allocator import keep_freed_memory
     from onefill.pocket.score import score_policy
-    from onefill.policy.loading import load_policy
 
     keep_freed_memory()
-    table = score_policy(load_policy(folder), scenes, classifier, seed)
+    document = score_policy(folder, held_out, unseen, embedded.CLASSIFIER, seed, console.say)
     if json_output:
-        console.print_json({"model": model, **table})
+        console.print_json({"model": model, "seed": seed, **document})
         return
-    fill, removal = table["fill"], table["removal"]
-    console.stdout().print(
-        f"VAE: {table['vae']['psnr']:.1f} dB PSNR on held-out pictures\n"
-        f"fill: {fill['named']:.1%} of {fill['count']:.0f} objects named by the classifier "
-        f"(95 % interval {fill['low']:.1%} to {fill['high']:.1%})\n"
-        f"removal: {removal['psnr']:.1f} dB PSNR inside the mask, mean colour of the surroundings "
-        f"{removal['mean_colour_psnr']:.1f} dB, gain {removal['gain']:.1f} "
-        f"± {removal['gain_error']:.1f} dB (the model alone, from noise: "
-        f"{removal['model_alone_psnr']:.1f} dB; the membrane it begins from: "
-        f"{removal['membrane_psnr']:.1f} dB)\n"
-        f"one edit of {table['speed']['steps']:.0f} steps: {table['speed']['seconds']:.2f} s",
-        highlight=False,
-    )
+    _print_table(document["rows"])
+
+
+_COLOURS = {"aim": "green", "floor": "yellow", "none": "red", None: ""}
+
+
+def _print_table(rows: list[dict[str, Any]]) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("what", ratio=3)
+    table.add_column("measured", ratio=2)
+    for heading in ("floor", "aim"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        measured = Text(row["measured"], style=_COLOURS[row["reached"]])
+        if row.get("note"):
+            measured.append(f"\n{row['note']}", style="dim")
+        table.add_row(escape(row["what"]), measured, row["floor"], row["aim"])
+    table.caption = "In brackets the 95 % interval."
+    table.caption_justify = "left"
+    console.stdout().print(table)
 
 
 def _score_judge(folder: str, cache: Path, pairs: int, seed: int, *, json_output: bool) -> None:

@@ -22,6 +22,8 @@ _PACKAGES = ("rapidocr", "onnxruntime")
 _MARGIN = 0.25  # of the box's shorter side: letters touch the mask's edge
 _LEAST_SIDE = 96  # pixels; smaller boxes are enlarged for the reader
 
+_LEAST_SCORE = 0.5  # the reader's own limit for lines; where nothing is written it gives up to 0.33
+
 
 class Reader(Protocol):
     """Reads text in a picture."""
@@ -30,14 +32,18 @@ class Reader(Protocol):
         """The lines found, from the top down, between spaces; empty if there are none."""
 
 
+def missing_packages() -> list[str]:
+    """The reader's packages that are not installed."""
+    return [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
+
+
 def check_reader() -> None:
     """Refuse, before anything is painted, what could not be read back.
 
     Raises:
         BadInput: the extra is not installed.
     """
-    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
-    if missing:
+    if missing := missing_packages():
         raise BadInput(
             f"--check-text: needs {' and '.join(missing)}; install with pip install 'onefill[ocr]'"
         )
@@ -60,8 +66,14 @@ class _RapidReader:
         self._engine = engine
 
     def read(self, picture: Image.Image) -> str:
-        found = self._engine(np.asarray(picture.convert("RGB"))[..., ::-1])
-        return " ".join(found.txts or ())
+        pixels = np.asarray(picture.convert("RGB"))[..., ::-1]
+        # Both calls say what they want, as the reader remembers what the last one said.
+        if lines := self._engine(pixels, use_det=True, use_cls=True).txts:
+            return " ".join(lines)
+        # A word as large as the picture is often not found as a line, and yet read as one.
+        whole = self._engine(pixels, use_det=False, use_cls=False)
+        words = zip(whole.txts or (), whole.scores or (), strict=True)
+        return " ".join(word for word, score in words if score >= _LEAST_SCORE)
 
 
 def read_back(path: Path, box: Box, reader: Reader) -> str:
@@ -72,7 +84,11 @@ def read_back(path: Path, box: Box, reader: Reader) -> str:
         box: where, in its pixels.
         reader: reads.
     """
-    picture = read_image(path)
+    return read_box(read_image(path), box, reader)
+
+
+def read_box(picture: Image.Image, box: Box, reader: Reader) -> str:
+    """What a picture says in a box and a little round it; small boxes are enlarged first."""
     margin = round(_MARGIN * min(box.width, box.height))
     part = picture.crop(
         (

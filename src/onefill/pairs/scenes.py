@@ -72,7 +72,8 @@ class EmbeddedScenes:
             row = json.loads(line)
             mask, truth = (folder / row[key] if key in row else None for key in ("mask", "truth"))
             scene = _Scene(
-                row["image"], row["task"], row["word"], row.get("prompt"),
+                row["image"], row["task"], row["word"],
+                None if row.get("colour") or row.get("count", 1) > 1 else row.get("prompt"),
                 folder / row["image"], mask, truth,
             )  # fmt: skip
             self._scenes.setdefault(scene.task, []).append(scene)
@@ -114,7 +115,8 @@ class EmbeddedScenes:
         """The drawing of another word, where the subject was painted."""
         asked = (subject.words or "").casefold()
         words = [word for word in self._objects if word not in asked]
-        return _placed(self._object(str(rng.choice(words)), rng).layer, _focus(subject), rng)
+        layer = self._object(str(rng.choice(words)), rng).layer
+        return _placed(layer, _focus(subject), subject.mask, rng)
 
     def _object(self, word: str, rng: np.random.Generator) -> _Scene:
         having = self._objects[word]
@@ -132,7 +134,7 @@ class EmbeddedScenes:
         else:
             scene = self._draw(_FILL, rng)
             background, words = scene.shown, scene.prompt or scene.word
-            layer = _placed(self._object(scene.word, rng).layer, scene.region, rng)
+            layer = _placed(self._object(scene.word, rng).layer, scene.region, scene.region, rng)
             clean = composite(background, layer)
         return Subject(
             task, words, scene.name, clean, scene.region, to_bytes(background), background
@@ -188,8 +190,11 @@ def _focus(subject: Subject) -> Mask:
     return seen if seen.sum() > 20 else subject.mask
 
 
-def _placed(layer: Layer, on: Mask, rng: np.random.Generator) -> Layer:
-    """The object of a layer brought to fit the place that ``on`` has, in its own proportions."""
+def _placed(layer: Layer, on: Mask, within: Mask, rng: np.random.Generator) -> Layer:
+    """The object of a layer brought to fit the place that ``on`` has, in its own proportions.
+
+    What would stand beyond ``within`` is cut off, as an edit cuts it off.
+    """
     source, place = bounds(layer[..., 3] > 0.3), bounds(on)
     cut = Image.fromarray(to_bytes(layer[source]), "RGBA")
     room = (place[1].stop - place[1].start, place[0].stop - place[0].start)
@@ -203,4 +208,6 @@ def _placed(layer: Layer, on: Mask, rng: np.random.Generator) -> Layer:
         place[1].start + (room[0] - size[0]) // 2, place[0].start + (room[1] - size[1]) // 2
     )  # fmt: skip
     whole.paste(cut, corner)
-    return numbers(whole)
+    placed = numbers(whole)
+    placed[~within, 3] = 0
+    return placed

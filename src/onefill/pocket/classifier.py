@@ -1,7 +1,8 @@
 """A small network that names the object inside a mask: the ruler for fills, no part of a model.
 
 It is trained apart from policy and judge, on composites alone, so that what it says of a fill
-is no opinion of the judge's.
+is no opinion of the judge's. A ruler should know what it measures: it has seen the drawings that
+are held out from policy and judge too, though not the photographs behind them.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from onefill.pocket.pool import Pool, draw_pool
-from onefill.pocket.sources import HELD_OUT, TRAIN
+from onefill.pocket.sources import HELD_OUT, RULER
 from onefill.pocket.training_state import cosine_rate
 from onefill.pocket.vocabulary import WORDS
 
@@ -75,9 +76,9 @@ def _fills(pool: Pool) -> tuple[Tensor, Tensor]:
 def train_classifier(
     out: Path, cache: Path, minutes: float, seed: int, log: Callable[[str], None]
 ) -> None:
-    """Train on composites of the training split and save to ``out``."""
+    """Train on composites of all drawings on training photographs, and save to ``out``."""
     torch.manual_seed(seed)
-    views, labels = _fills(draw_pool(TRAIN, _POOL_SIZE, seed + 1, cache, task="fill"))
+    views, labels = _fills(draw_pool(RULER, _POOL_SIZE, seed + 1, cache, task="fill"))
     model = Classifier().train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=_PEAK_RATE, weight_decay=0.02)
     started, step = time.monotonic(), 0
@@ -120,7 +121,7 @@ def load_classifier(path: Path) -> Classifier:
 
 
 def classifier_accuracy(model: Classifier, cache: Path, seed: int, count: int = 1000) -> float:
-    """Share in [0, 1] of held-out composites (unseen drawings and photographs) named correctly."""
+    """Share in [0, 1] of composites on held-out photographs named correctly."""
     views, labels = _fills(draw_pool(HELD_OUT, count, seed + 2, cache, task="fill"))
     with torch.no_grad():
         named = torch.cat([model(part).argmax(1) for part in views.split(250)])

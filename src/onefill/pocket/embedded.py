@@ -102,7 +102,7 @@ def describe(kind: Kind) -> list[EmbeddedModel]:
     return found
 
 
-def scenes(split: Literal["train", "heldout"]) -> Path:
+def scenes(split: Literal["train", "heldout", "unseen"]) -> Path:
     """The folder of embedded scenes: pictures and a ``metadata.jsonl``.
 
     Raises:

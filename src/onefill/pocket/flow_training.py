@@ -39,12 +39,14 @@ TOKENS = 12
 """T5 tokens of a prompt: ten words and the end token fit."""
 
 BATCH, PEAK_RATE, MUON_RATE, PROMPT_DROPOUT, EMA_DECAY = 32, 1e-3, 2e-3, 0.1, 0.999
+BEGUN_RATE = 0.6
+"""Share of the learning rates for weights that were trained before."""
 OUTSIDE_WEIGHT = 0.1
 """Loss weight of a token that the mask does not touch: it only has to be copied."""
 
 SECOND_PHASE = 0.43
 """Share of the time, at its end, in which backgrounds are learned (``train_flow``)."""
-SECOND_TASKS = {"removal": 0.5, "extend": 0.2, "fill": 0.24, "text": 0.06}
+SECOND_TASKS = {"removal": 0.36, "extend": 0.14, "fill": 0.3, "text": 0.2}
 
 
 @dataclass(frozen=True)
@@ -257,16 +259,26 @@ def _groups(optimizers: list[torch.optim.Optimizer]) -> list[dict[str, Any]]:
 
 
 def train_flow(
-    vae_folder: Path, cache: Path, minutes: float, seed: int, log: Callable[[str], None]
+    vae_folder: Path,
+    cache: Path,
+    minutes: float,
+    seed: int,
+    log: Callable[[str], None],
+    begin: Path | None = None,
 ) -> None:
     """Train, or go on training, for ``minutes`` in all; ``load_average`` reads the result.
 
     The learning rate follows a cosine in each of two phases: the first draws every scene alike,
     the second, ``SECOND_PHASE`` of the time, draws tasks by ``SECOND_TASKS`` from more removals
-    and weighs smooth backgrounds up.
+    and weighs smooth backgrounds up. Weights are random at first, or those of the policy in
+    ``begin``.
     """
+    from onefill.pocket.warm_start import begin_policy
+
     torch.manual_seed(seed)
     model, *tokenizers = new_flow_model()
+    if begin is not None:
+        begin_policy(model, tokenizers[0], tokenizers[1], begin)
     vae = AutoencoderTiny.from_pretrained(vae_folder)
     tag = f"{vae.config.scaling_factor:.6f}"
     both = (tokenizers[0], tokenizers[1])
@@ -297,7 +309,7 @@ def train_flow(
             else 0.5 * cosine_rate((seconds - first) / second)
         )
         for group in _groups(optimizers):
-            group["lr"] = group["peak"] * rate
+            group["lr"] = group["peak"] * rate * (1.0 if begin is None else BEGUN_RATE)
         rows = torch.multinomial(shares, BATCH, replacement=True, generator=generator)
         # Logit-normal noise levels, a little to the noisy side, where shapes are decided.
         sigma = torch.sigmoid(torch.randn(BATCH, generator=generator) + 0.3)

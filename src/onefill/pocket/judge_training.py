@@ -69,7 +69,7 @@ WEIGHTS = {**VISION_WEIGHTS, "ends": 0.5, "taught": 0.3}
 """Of the losses of parts 3 and 4; the answer's weighs 1."""
 
 CONTESTS, HELD_OUT_CONTESTS, REMEMBERED = 40_000, 300, 6_000
-PARTS = {"see": 40.0, "read": 4.8, "together": 35.2, "harden": 35.0}
+PARTS = {"see": 59.0, "read": 9.5, "together": 49.0, "harden": 82.5}
 """Minutes of each part for the shipped judge; other times are divided likewise."""
 
 Log = Callable[[str], None]
@@ -114,9 +114,7 @@ def new_student(seed: int, vision: TowerSize = VISION, text: TowerSize = TEXT) -
         name: load_tasks().get(name)
         for name in dict.fromkeys(c.split("/")[0] for c in cell_names())
     }
-    words = [*vocabulary.WORDS, *vocabulary.TEXT_WORDS]
-    words += [f"{article} {word}" for article in vocabulary.ARTICLES for word in vocabulary.WORDS]
-    tokenizer = build_judge_tokenizer(judge_corpus(known.values(), words))
+    tokenizer = build_judge_tokenizer(judge_corpus(known.values(), vocabulary.prompt_pieces()))
     # 0.07 is about 1 / sqrt(width): at the usual 0.02 so narrow a model hardly starts to learn.
     model = build_judge_model(tokenizer, vision=vision, text=text, initializer_range=0.07)
     return Student(
@@ -131,7 +129,9 @@ def new_student(seed: int, vision: TowerSize = VISION, text: TowerSize = TEXT) -
     )
 
 
-def build(out: Path, cache: Path, minutes: float, seed: int, log: Log) -> None:
+def build(
+    out: Path, cache: Path, minutes: float, seed: int, log: Log, begin: Path | None = None
+) -> None:
     """Train, or go on training, for ``minutes`` in all, and write the judge's folder.
 
     Args:
@@ -140,21 +140,26 @@ def build(out: Path, cache: Path, minutes: float, seed: int, log: Log) -> None:
         minutes: wall time of the training; drawing and measuring are not counted.
         seed: of weights and draws.
         log: told one line now and then.
+        begin: folder of a judge whose weights it begins from; None for random ones.
 
     Raises:
         OnefillError: pictures could not be fetched.
     """
     from onefill.pocket.judge_training_card import save_measured
+    from onefill.pocket.warm_start import begin_judge, facts_before
 
     contests = load_contests(TRAIN, CONTESTS, seed, cache, log)
     held_out = load_contests(HELD_OUT, HELD_OUT_CONTESTS, seed, cache, log)
     student = new_student(seed)
+    if begin is not None:
+        begin_judge(student.model, student.tokenizer, begin)
     for part in (see, read, together, harden):
         share = PARTS[part.__name__] / sum(PARTS.values())
         part(student, contests, held_out, cache, minutes * share, seed, log)
     staged = out.with_name(out.name + ".part")
     shutil.rmtree(staged, ignore_errors=True)
-    save_measured(student.model, student.tokenizer, staged, cache, minutes, seed, log)
+    before = {} if begin is None else facts_before(begin / "onefill_judge.json")
+    save_measured(student.model, student.tokenizer, staged, cache, minutes, seed, log, before)
     shutil.rmtree(out, ignore_errors=True)
     staged.rename(out)
 

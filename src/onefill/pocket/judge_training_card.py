@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ def save_measured(
     minutes: float,
     seed: int,
     log: Callable[[str], None],
+    before: Mapping[str, Any] | None = None,
     *,
     count: int = MEASURED,
 ) -> dict[str, dict[str, float]]:
@@ -55,6 +56,7 @@ def save_measured(
         "parameters": sum(p.numel() for p in model.parameters()),
         "measured on": "pairs of held-out drawings, photographs and font; either order alone",
         "held out": f"drawings of {vocabulary.HELD_OUT_SET}, six photographs, one font",
+        **(before or {}),
     }
     processor = build_image_processor()
     card: dict[str, Any] = {"dimensions": {}, "facts": facts, "sources": source_list()}

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from onefill.pocket.judge_training_loop import Losses, weighted
 
-RADIUS = 10.0
+RADIUS = 14.0
 """Most that a grey level of a picture is moved; each contest draws its own bound up to it."""
 
 

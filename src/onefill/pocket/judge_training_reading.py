@@ -25,8 +25,9 @@ from onefill.pocket.pairs import (
 from onefill.pocket.pairs_cache import TASKS, Contests
 from onefill.tasks.types import Task
 
-_ALIGNMENT_WEIGHT = 2.5
-"""Pairs about words for one pair of any other cell: there are many words to learn."""
+_WEIGHTS = {("text", ALIGNMENT): 5.0, ("fill", ALIGNMENT): 2.5, ("extend", ALIGNMENT): 2.5}
+"""Pairs about words for one pair of any other cell: there are many words to learn, and letters
+are the smallest thing to tell apart."""
 
 _STRANGERS = 0.4
 """Share of the pairs about words whose pictures come from two scenes."""
@@ -89,10 +90,7 @@ class PairSource:
         }
         # A handful of contests may hold no pair of some cell; strangers need two things shown.
         weights = np.array(
-            [
-                (_ALIGNMENT_WEIGHT if cell[1] == ALIGNMENT else 1.0) * bool(len(self._duels[cell]))
-                for cell in CELLS
-            ]
+            [_WEIGHTS.get(cell, 1.0) * bool(len(self._duels[cell])) for cell in CELLS]
         )
         self._weights = weights / weights.sum()
 
@@ -114,7 +112,7 @@ class PairSource:
                 if dimension == ALIGNMENT and told_apart and rng.random() < 0.3:
                     # Asked for what the other one shows, the other one wins.
                     better, worse, word = worse, better, shown
-            typed = draw_words(LABELS[word], task, rng) if dimension == ALIGNMENT else None
+            typed = draw_words(LABELS[word], rng) if dimension == ALIGNMENT else None
             described = self.tasks[task]
             cells.append(f"{task}/{dimension}")
             queries.append(build_query(described, described.dimension(dimension), typed))

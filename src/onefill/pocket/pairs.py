@@ -16,6 +16,7 @@ from onefill.pocket import damage, damage_canvas, scenes, vocabulary
 from onefill.pocket.damage_canvas import Canvas
 from onefill.pocket.misspelling import misspell
 from onefill.pocket.pictures import Pictures
+from onefill.pocket.things import Wish, draw_thing
 
 CONSISTENCY, STRUCTURE, ALIGNMENT = "consistency", "structure", "text-alignment"
 AESTHETICS, REMOVAL = "aesthetics", "removal-quality"
@@ -47,8 +48,6 @@ _WEAK_PAINTING = {CONSISTENCY: 1.0, STRUCTURE: 1.0, REMOVAL: 1.0, ALIGNMENT: 0.5
 
 _TOUCHED, _COVERED = 2 / 255, 0.25
 """Change of a pixel that counts as damage; share of a cell that a thing must cover to be in it."""
-
-_FORMS = ("{}", "{}", "the {}", "one {}")
 
 
 @dataclass(frozen=True)
@@ -134,18 +133,24 @@ def draw_pair(pictures: Pictures, rng: np.random.Generator, task: str, dimension
     better, worse = contest.renderings
     column = DIMENSIONS.index(dimension)
     strength = float(worse.levels[column] - better.levels[column])
-    words = draw_words(contest.word, task, rng) if dimension == ALIGNMENT else None
+    words = draw_words(contest.word, rng) if dimension == ALIGNMENT else None
     if rng.random() < 0.5:
         return Pair(better.picture, worse.picture, task, dimension, words, "first", strength)
     return Pair(worse.picture, better.picture, task, dimension, words, "second", strength)
 
 
-def draw_words(word: str, task: str, rng: np.random.Generator) -> str:
-    """The word as a user may type it: text as it stands, things with or without an article."""
-    if task == "text":
+def draw_words(word: str, rng: np.random.Generator) -> str:
+    """The word as a user may type it: text as it stands, things by name, number and looks.
+
+    Number and looks are drawn without a glance at the picture: the judge answers for what is
+    shown, and learns to pass over the rest of a prompt.
+    """
+    if word in vocabulary.TEXT_WORDS:
         return word
-    forms = (*_FORMS, vocabulary.with_article(word))
-    return str(rng.choice(forms, p=[0.25, 0.2, 0.1, 0.1, 0.35])).format(word)
+    kind, colour = rng.random(), str(rng.choice(list(vocabulary.HUES)))
+    size = str(rng.choice(vocabulary.SIZES)) if kind < 0.06 else ""
+    count = int(rng.integers(2, 4)) if 0.06 <= kind < 0.14 else 1
+    return Wish(word, colour if rng.random() < 0.2 else "", size, count).phrase(rng)
 
 
 def draw_contest(
@@ -264,7 +269,8 @@ def _damaged(
     elif fault.dimension == STRUCTURE:
         kinds = damage.BORDER_STRUCTURE if scene.task == "extend" else damage.OBJECT_STRUCTURE
     else:
-        layer = _centred(scenes.object_layer(pictures, rng, scene.word), scene.mask)
+        drawn = draw_thing(pictures, rng, Wish(scene.word), canvas.background)
+        layer = _centred(drawn, scene.mask)
         left_behind = (damage.remnant(layer), damage.remnant(layer), damage.outline(layer))
         kinds = (*damage.REMOVAL, *left_behind)
     least = damage_canvas.PLAIN if fault.dimension == STRUCTURE else damage_canvas.VISIBLE
@@ -292,7 +298,7 @@ def _misread(
         layer = scenes.text_layer(pictures, rng, other, canvas.background)
     else:
         other = str(rng.choice([w for w in vocabulary.WORDS if w != scene.word]))
-        layer = scenes.object_layer(pictures, rng, other)
+        layer = draw_thing(pictures, rng, Wish(other), canvas.background)
     return _in_its_place(canvas, scene, layer), LABELS.index(other), 1.0
 
 

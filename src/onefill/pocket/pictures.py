@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageFont
 
 from onefill.pocket import sources, vocabulary
-from onefill.pocket.sources import TRAIN, Split
+from onefill.pocket.sources import HELD_OUT, RULER, TRAIN, Split
 
 DRAWING_SIZE = 96
 """Side of a rendered drawing in pixels: above the largest size an object takes in a scene."""
@@ -29,12 +29,14 @@ class Pictures:
         drawings: word to RGBA drawings of ``DRAWING_SIZE`` pixels a side.
         photographs: RGB pictures whose shorter side is at most 480 pixels.
         fonts: font files that hold every character of the text words.
+        every_colour: things are drawn in the colours kept from training, too.
 
     """
 
     drawings: dict[str, list[Image.Image]]
     photographs: list[Image.Image]
     fonts: list[ImageFont.FreeTypeFont]
+    every_colour: bool = False
 
 
 def load_pictures(split: Split, cache: Path) -> Pictures:
@@ -51,20 +53,25 @@ def load_pictures(split: Split, cache: Path) -> Pictures:
             ImageFont.truetype(str(sources.folder(p, cache) / f), 64)
             for p, f in sources.FONTS[split]
         ],
+        every_colour=split == RULER,
     )
 
 
 def _drawings(concept: vocabulary.Concept, split: Split, cache: Path) -> list[Image.Image]:
     if not concept.icon:
-        seeds = range(24) if split == TRAIN else range(24, 32)
+        seeds = {TRAIN: range(24), HELD_OUT: range(24, 32), RULER: range(32)}[split]
         return [_render(_hot_air_balloon(seed)) for seed in seeds]
-    sets = vocabulary.DRAWING_SETS if split == TRAIN else (vocabulary.HELD_OUT_SET,)
+    held_out = (vocabulary.HELD_OUT_SET,)
+    sets = {
+        TRAIN: vocabulary.DRAWING_SETS,
+        HELD_OUT: held_out,
+        RULER: vocabulary.DRAWING_SETS + held_out,
+    }[split]
     found = []
     for name in sets:
         svg = None if name in concept.without else _icon(name, concept.icon, cache)
         if svg is not None:
-            drawing = _render(svg)
-            found.append(drawing if concept.hue is None else _recolour(drawing, concept.hue))
+            found.append(_render(svg))
     return found
 
 
@@ -96,11 +103,17 @@ def _render(svg: str) -> Image.Image:
     return Image.open(io.BytesIO(bytes(png))).convert("RGBA")
 
 
-def _recolour(drawing: Image.Image, hue: float) -> Image.Image:
-    """The drawing with every coloured pixel turned to one hue; white and grey stay."""
+def recolour(drawing: Image.Image, colour: str) -> Image.Image:
+    """The drawing with every coloured pixel turned to a colour of ``HUES``; white and grey stay.
+
+    Dark pixels are lifted, or yellow would be brown; pink is a pale red.
+    """
     hsv = np.array(drawing.convert("RGB").convert("HSV"))
-    hsv[..., 0] = round(hue / 360 * 255)
-    hsv[..., 1] = np.where(hsv[..., 1] > 40, np.maximum(hsv[..., 1], 190), hsv[..., 1])
+    coloured_there = hsv[..., 1] > 40
+    low, high = (90, 135) if colour == "pink" else (170, 255)
+    hsv[..., 0] = round(vocabulary.HUES[colour] / 360 * 255)
+    hsv[..., 1] = np.where(coloured_there, np.clip(hsv[..., 1], low, high), hsv[..., 1])
+    hsv[..., 2] = np.where(coloured_there, 100 + hsv[..., 2] * (155 / 255), hsv[..., 2])
     coloured = Image.fromarray(hsv, "HSV").convert("RGB")
     coloured.putalpha(drawing.getchannel("A"))
     return coloured

@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from onefill.pocket import vocabulary
 from onefill.pocket.pictures import Pictures
+from onefill.pocket.things import Wish, draw_thing, draw_wish
 
 SIZE = 64
 """Side of a scene in pixels: the working size of the embedded models."""
@@ -21,7 +22,7 @@ SIZE = 64
 Rgb = NDArray[np.float32]
 """Shape (SIZE, SIZE, 3), values in [0, 1]."""
 
-TASK_SHARES = {"fill": 0.66, "removal": 0.12, "extend": 0.12, "text": 0.10}
+TASK_SHARES = {"fill": 0.56, "removal": 0.12, "extend": 0.12, "text": 0.20}
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Scene:
         prompt: what the model is told.
         task: fill, extend, removal or text.
         word: the concept or text word in the scene.
+        wish: how the thing was asked for; None for text.
+        photograph: whether the background is cut from a photograph.
 
     """
 
@@ -46,34 +49,45 @@ class Scene:
     prompt: str
     task: str
     word: str
+    wish: Wish | None
+    photograph: bool
 
 
 def draw_scene(
-    pictures: Pictures, rng: np.random.Generator, task: str | None = None, word: str | None = None
+    pictures: Pictures,
+    rng: np.random.Generator,
+    task: str | None = None,
+    word: str | None = None,
+    wished: Wish | None = None,
 ) -> Scene:
-    """Draw a scene; task and word are drawn too where not given."""
+    """Draw a scene; task, word and how a thing is asked for are drawn too where not given."""
     if task is None:
         task = str(rng.choice(list(TASK_SHARES), p=list(TASK_SHARES.values())))
     while True:
-        background = draw_background(pictures, rng)
+        background, photograph = draw_background(pictures, rng)
+        wish: Wish | None = None
         if task == "text":
             chosen = word or str(rng.choice(vocabulary.TEXT_WORDS))
             layer = text_layer(pictures, rng, chosen, background)
+            prompt = chosen
         else:
-            chosen = word or str(rng.choice(vocabulary.WORDS))
-            layer = object_layer(pictures, rng, chosen)
-        prompt = _prompt(task, chosen, rng)
+            chosen = wished.word if wished else word or str(rng.choice(vocabulary.WORDS))
+            wish = wished or draw_wish(rng, chosen, every_colour=pictures.every_colour)
+            layer = draw_thing(pictures, rng, wish, background)
+            prompt = _prompt(task, wish, rng)
         if task == "extend":
             mask = _border_mask(rng)
         else:
-            covering = _covering_mask(layer[..., 3], rng, text=task == "text")
+            covering = _covering_mask(layer[..., 3], rng, wish)
             if covering is None:
                 continue
             mask = covering
+            # A soft edge or shadow may reach further; an edit changes nothing beyond its mask.
+            layer[~mask, 3] = 0
         if 0.04 < mask.mean() < 0.85:
             plain, shown = to_bytes(background), to_bytes(composite(background, layer))
             target = plain if task == "removal" else shown
-            return Scene(target, mask, plain, shown, prompt, task, chosen)
+            return Scene(target, mask, plain, shown, prompt, task, chosen, wish, photograph)
 
 
 def to_bytes(picture: Rgb) -> NDArray[np.uint8]:
@@ -87,14 +101,18 @@ def composite(background: Rgb, layer: Rgb) -> Rgb:
     return (background * (1 - alpha) + layer[..., :3] * alpha).astype(np.float32)
 
 
-def draw_background(pictures: Pictures, rng: np.random.Generator) -> Rgb:
-    """A crop of a photograph (55 %), a drawn landscape (25 %) or a gradient or pattern (20 %)."""
+def draw_background(pictures: Pictures, rng: np.random.Generator) -> tuple[Rgb, bool]:
+    """A crop of a photograph (55 %), a drawn landscape (25 %) or a gradient or pattern (20 %).
+
+    Returns:
+        The background, and whether it is of a photograph.
+    """
     kind = rng.random()
     if kind < 0.55:
-        return _photograph_crop(pictures, rng)
+        return _photograph_crop(pictures, rng), True
     picture = _landscape(rng) if kind < 0.8 else _gradient(rng)
     grain = rng.normal(0, rng.uniform(0, 0.012), (SIZE // 2, SIZE // 2, 1))
-    return np.clip(picture + grain.repeat(2, 0).repeat(2, 1), 0, 1).astype(np.float32)
+    return np.clip(picture + grain.repeat(2, 0).repeat(2, 1), 0, 1).astype(np.float32), False
 
 
 def _photograph_crop(pictures: Pictures, rng: np.random.Generator) -> Rgb:
@@ -144,31 +162,6 @@ def _gradient(rng: np.random.Generator) -> Rgb:
     return (first + (second - first) * np.clip(ramp, 0, 1)).astype(np.float32)
 
 
-def object_layer(
-    pictures: Pictures,
-    rng: np.random.Generator,
-    word: str,
-    smallest: float = 0.4,
-    largest: float = 0.78,
-) -> Rgb:
-    """An RGBA layer (SIZE, SIZE, 4) with one drawing of ``word``; sizes are shares of SIZE."""
-    drawings = pictures.drawings[word]
-    drawing = drawings[rng.integers(len(drawings))]
-    side = round(SIZE * rng.uniform(smallest, largest))
-    if rng.random() < 0.5:
-        drawing = drawing.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    drawing = drawing.rotate(rng.uniform(-10, 10), Image.Resampling.BILINEAR)
-    drawing = drawing.resize((side, side), Image.Resampling.BILINEAR, reducing_gap=2.0)
-    slack = side // 12
-    x = int(rng.integers(-slack, SIZE - side + slack + 1))
-    y = int(rng.integers(-slack, SIZE - side + slack + 1))
-    layer = Image.new("RGBA", (SIZE, SIZE))
-    layer.paste(drawing, (x, y))
-    rgba: Rgb = np.asarray(layer, np.float32) / np.float32(255)
-    rgba[..., :3] = np.clip(rgba[..., :3] * rng.uniform(0.88, 1.08), 0, 1)
-    return rgba
-
-
 _INKS = np.array(
     [[0.05, 0.05, 0.08], [0.96, 0.96, 0.94], [0.82, 0.1, 0.12], [0.1, 0.2, 0.7], [0.98, 0.85, 0.2]]
 )
@@ -200,18 +193,22 @@ def text_layer(pictures: Pictures, rng: np.random.Generator, word: str, backgrou
 
 
 def _covering_mask(
-    alpha: NDArray[np.float32], rng: np.random.Generator, *, text: bool
+    alpha: NDArray[np.float32], rng: np.random.Generator, wish: Wish | None
 ) -> NDArray[np.bool_] | None:
-    """A box, an ellipse or a grown silhouette over the object; None if it is hardly visible."""
-    rows, columns = np.nonzero(alpha > 0.3)
+    """A box, an ellipse or a grown silhouette over the object; None if it is hardly visible.
+
+    A mask's size must not give away that of the thing: a small one has room round it.
+    """
+    rows, columns = np.nonzero(alpha > 0.15)
     if len(rows) < 20:
         return None
     left, right = int(columns.min()), int(columns.max()) + 1
     top, bottom = int(rows.min()), int(rows.max()) + 1
-    kind, margin = rng.random(), rng.uniform(0.01, 0.08) * SIZE
+    room = (0.08, 0.22) if wish is not None and wish.size == "small" else (0.01, 0.08)
+    kind, margin = rng.random(), rng.uniform(*room) * SIZE
     canvas = Image.new("L", (SIZE, SIZE))
     draw = ImageDraw.Draw(canvas)
-    if text or kind < 0.55:
+    if wish is None or kind < 0.55:
         draw.rectangle(
             [left - margin, top - margin, right - 1 + margin, bottom - 1 + margin], fill=255
         )
@@ -220,7 +217,7 @@ def _covering_mask(
         across, down = (right - left) * 0.21 + margin, (bottom - top) * 0.21 + margin
         draw.ellipse([left - across, top - down, right + across, bottom + down], fill=255)
     else:
-        silhouette = Image.fromarray(np.where(alpha > 0.2, 255, 0).astype(np.uint8))
+        silhouette = Image.fromarray(np.where(alpha > 0.12, 255, 0).astype(np.uint8))
         canvas = silhouette.filter(ImageFilter.MaxFilter(2 * max(2, round(margin)) + 3))
     return np.asarray(canvas) > 127
 
@@ -246,14 +243,9 @@ def _border_mask(rng: np.random.Generator) -> NDArray[np.bool_]:
     return mask
 
 
-def _prompt(task: str, word: str, rng: np.random.Generator) -> str:
+def _prompt(task: str, wish: Wish, rng: np.random.Generator) -> str:
     if task == "removal":
         return vocabulary.REMOVAL_PROMPT
-    if task == "text":
-        return word
-    named = rng.choice(
-        [word, vocabulary.with_article(word), f"the {word}", f"one {word}"], p=[0.4, 0.4, 0.1, 0.1]
-    )
     if task == "extend" and rng.random() < 0.6:
         return vocabulary.EXTEND_PROMPT
-    return str(named)
+    return wish.phrase(rng)

@@ -17,6 +17,8 @@ from onefill.errors import OnefillError
 
 Split = str
 TRAIN, HELD_OUT = "train", "heldout"
+RULER = "ruler"
+"""Training photographs with the drawings of both sides: for a classifier that only measures."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,6 +185,8 @@ FONTS: dict[Split, tuple[tuple[str, str], ...]] = {
         ("@fontsource/zcool-kuaile", "files/zcool-kuaile-chinese-simplified-400-normal.woff"),
     ),
 }
+
+PHOTOGRAPHS[RULER], FONTS[RULER] = PHOTOGRAPHS[TRAIN], FONTS[TRAIN]
 
 _IMPORT_NAMES = {"scikit-image": "skimage", "scikit-learn": "sklearn"}
 
