@@ -98,7 +98,7 @@ def test_debugging_shows_where(
         (["tasks", "show"], "error: Missing argument 'TASK'. (see `onefill tasks show --help`)"),
         (["tasks", "show", "fill", "--seed", "x"], "error: Invalid value for '--seed'"),
         (["tasks", "show", "fill", "--seed", "-1"], "error: Invalid value for '--seed'"),
-        (["models", "extra"], "error: Got unexpected extra argument"),
+        (["models", "extra"], "error: No such command 'extra'"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(arguments: list[str], line: str, cli: Any) -> None:

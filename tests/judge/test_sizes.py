@@ -73,7 +73,7 @@ def test_operations_are_those_that_torch_counts_in_the_judge(real: Judge) -> Non
     length = len(before) + len(between) + len(after) + 2 * 35
     first, second = seen.select([0]), seen.select([1])
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as answering:
-        hidden = real._last_hidden(first, second, [before])
+        hidden = real._read(first, second, [QUERY]).last_hidden_state[:, -1]
     assert hidden.shape == (1, config.text_config.hidden_size)
     assert answering.get_total_flops() == text_operations(config, length)
 
