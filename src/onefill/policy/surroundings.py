@@ -87,12 +87,18 @@ def _membrane(sums: Planes, weight: NDArray[np.float32]) -> Planes:
     else:
         half = ((size[0] + 1) // 2, (size[1] + 1) // 2)
         start = _resize(_membrane(_resize(sums, half), _resize(weight, half)), size)
-    surface = np.where(known, values, start)
+    # In place, with its border repeated outwards: new arrays cost more than the sums in them.
+    padded = np.pad(np.where(known, values, start), ((0, 0), (1, 1), (1, 1)), mode="edge")
+    surface, unknown = padded[:, 1:-1, 1:-1], ~known
+    around = np.empty_like(surface)
     for _ in range(_SWEEPS):
-        padded = np.pad(surface, ((0, 0), (1, 1), (1, 1)), mode="edge")
-        around = padded[:, :-2, 1:-1] + padded[:, 2:, 1:-1]
-        around += padded[:, 1:-1, :-2] + padded[:, 1:-1, 2:]
-        surface = np.where(known, values, around / 4)
+        np.add(padded[:, :-2, 1:-1], padded[:, 2:, 1:-1], out=around)
+        around += padded[:, 1:-1, :-2]
+        around += padded[:, 1:-1, 2:]
+        around /= 4
+        np.copyto(surface, around, where=unknown)
+        padded[:, 0], padded[:, -1] = padded[:, 1], padded[:, -2]
+        padded[:, :, 0], padded[:, :, -1] = padded[:, :, 1], padded[:, :, -2]
     return surface.astype(np.float32)
 
 
