@@ -24,7 +24,6 @@ exit code 1 if the crop gains nothing in PSNR, LPIPS or GMSD.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import os
 import sys
@@ -34,6 +33,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from photos import find_photos
 from PIL import Image
 
 from onefill.edit.canvas import Canvas
@@ -61,16 +61,6 @@ _SMALLEST, _LARGEST = 0.03, 0.12  # sides of a mask, of the picture's shorter si
 _GMSD_CONSTANT = 0.0026  # of the paper, for values in [0, 1]
 
 Pixels = NDArray[np.uint8]
-
-
-def packaged_photos() -> list[Path]:
-    """Photographs inside installed packages."""
-    found = []
-    for package, files in PACKAGED.items():
-        spec = importlib.util.find_spec(package)
-        if spec is not None and spec.origin is not None:
-            found += [Path(spec.origin).parent / file for file in files]
-    return [file for file in found if file.is_file()]
 
 
 def draw_mask(canvas: Canvas, rng: np.random.Generator) -> Mask:
@@ -206,14 +196,8 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    photos = packaged_photos()
-    if options.photos is not None:
-        endings = {".png", ".jpg", ".jpeg", ".webp"}
-        photos = sorted(f for f in options.photos.iterdir() if f.suffix.lower() in endings)
+    photos = find_photos(options.photos, PACKAGED)
     if not photos:
-        print(
-            "no photographs: give --photos FOLDER, or `pip install scikit-image`", file=sys.stderr
-        )
         return 2
     weights = find_weights()
     if weights is None:

@@ -19,7 +19,6 @@ JSON document.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import math
 import sys
@@ -29,6 +28,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from photos import find_photos
 from PIL import Image, ImageFilter
 
 from onefill.edit.canvas import Canvas
@@ -56,16 +56,6 @@ class Scene:
     pixels: Pixels
     thing: Mask
     shadow: Mask
-
-
-def packaged_photos() -> list[Path]:
-    """Photographs and textures inside installed packages."""
-    found = []
-    for package, files in PACKAGED.items():
-        spec = importlib.util.find_spec(package)
-        if spec is not None and spec.origin is not None:
-            found += [Path(spec.origin).parent / file for file in files]
-    return [file for file in found if file.is_file()]
 
 
 def draw_scenes(pixels: Pixels, rng: np.random.Generator, count: int) -> Iterator[Scene]:
@@ -156,14 +146,8 @@ def main() -> int:
     parser.add_argument("--masks", type=int, default=12, help="of each kind on each photograph")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    photos = packaged_photos()
-    if options.photos is not None:
-        endings = {".png", ".jpg", ".jpeg", ".webp"}
-        photos = sorted(f for f in options.photos.iterdir() if f.suffix.lower() in endings)
+    photos = find_photos(options.photos, PACKAGED)
     if not photos:
-        print(
-            "no photographs: give --photos FOLDER, or `pip install scikit-image`", file=sys.stderr
-        )
         return 2
     found = measure(photos, options.masks, options.seed)
     print(json.dumps({"photographs": len(photos), **found}, indent=2))

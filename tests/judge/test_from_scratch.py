@@ -17,20 +17,17 @@ from onefill.interrupt import Interrupted
 from onefill.judge.loading import load_judge
 from onefill.judge.pairs_file import read_pairs
 from onefill.judge.training.examples import draw_batch, make_examples
-from onefill.judge.training.folder import TrainingFolder, open_folder
 from onefill.judge.training.heads import TeachingHeads
 from onefill.judge.training.lesson import lesson
 from onefill.judge.training.loop import train, update
 from onefill.judge.training.loss import look
 from onefill.judge.training.parts import from_scratch
-from onefill.judge.training.session import TrainingSession, open_session
-from onefill.judge.training.settings import JudgeTrainingSettings
+from onefill.judge.training.session import TrainingSession
 from onefill.judge.training.variation import VariedShelf
 from onefill.pocket.judge_architecture import TowerSize
 from onefill.pocket.new_judge import new_judge
-from onefill.tasks.registry import load_tasks
 
-from .quiet import Quiet, run
+from .quiet import Quiet, open_quietly, run
 
 Write = Callable[..., Path]
 Open = Callable[..., TrainingSession]
@@ -48,27 +45,10 @@ def open_training(write_pairs: Write, tmp_path: Path) -> Open:
         asked: dict[str, Any] = {
             "pairs": (str(pairs),),
             "base": "scratch",
-            "method": "full",
-            "steps": 6,
-            "batch": 4,
-            "rate": 3e-3,
             "every": 2,
-            "device": "cpu",
-            "validation_share": 0.3,
             **changes,
         }
-        folder, settings = TrainingFolder(tmp_path / name), JudgeTrainingSettings(**asked)
-        if resume:
-            folder, settings = open_folder(tmp_path / name)
-        return open_session(
-            settings,
-            folder,
-            load_tasks(),
-            resume=resume,
-            offline=True,
-            note=lambda text: None,
-            new_judge=tiny_judge,
-        )
+        return open_quietly(tmp_path / name, tiny_judge, resume=resume, **asked)
 
     return call
 

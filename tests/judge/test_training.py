@@ -20,16 +20,14 @@ from onefill.judge.asking import logits_of_pairs
 from onefill.judge.loading import load_judge
 from onefill.judge.pairs_file import read_pairs
 from onefill.judge.training.examples import draw_batch, make_examples
-from onefill.judge.training.folder import TrainingFolder, open_folder
 from onefill.judge.training.loop import train, update
 from onefill.judge.training.loss import eq3, look, read
-from onefill.judge.training.session import TrainingSession, open_session
-from onefill.judge.training.settings import JudgeTrainingSettings
+from onefill.judge.training.session import TrainingSession
 from onefill.judge.training.weights import add_adapter, plain_weights
 from onefill.pocket.new_judge import new_judge
 from onefill.tasks.registry import load_tasks
 
-from .quiet import Quiet, run
+from .quiet import Quiet, open_quietly, run
 
 Write = Callable[..., Path]
 Open = Callable[..., TrainingSession]
@@ -44,27 +42,10 @@ def open_training(write_pairs: Write, judge_folder: Path, tmp_path: Path) -> Ope
         asked: dict[str, Any] = {
             "pairs": (str(pairs),),
             "base": str(judge_folder),
-            "method": "full",
-            "steps": 6,
-            "batch": 4,
-            "rate": 3e-3,
             "every": 3,
-            "device": "cpu",
-            "validation_share": 0.3,
             **changes,
         }
-        folder, settings = TrainingFolder(tmp_path / name), JudgeTrainingSettings(**asked)
-        if resume:
-            folder, settings = open_folder(tmp_path / name)
-        return open_session(
-            settings,
-            folder,
-            load_tasks(),
-            resume=resume,
-            offline=True,
-            note=lambda text: None,
-            new_judge=new_judge,
-        )
+        return open_quietly(tmp_path / name, new_judge, resume=resume, **asked)
 
     return call
 
