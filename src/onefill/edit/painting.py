@@ -10,9 +10,10 @@ import torch
 from PIL import Image
 
 from onefill.images import array_to_image, image_to_array
+from onefill.policy.finishing import finish
 from onefill.policy.flux_fill import FluxFillPolicy
 from onefill.policy.sampler import SettledSampling
-from onefill.policy.surroundings import fill_smoothly, match_colours
+from onefill.policy.surroundings import fill_smoothly
 from onefill.tasks.types import Mask
 
 
@@ -77,6 +78,6 @@ def paint_subjects(
     )
     painted = policy.decode(latents, conditions).cpu().numpy()
     return [
-        array_to_image(match_colours(picture, known[place], distinct[place].mask))
+        array_to_image(finish(picture, known[place], distinct[place].mask, detail=sampling.detail))
         for picture, place in zip(painted, index, strict=True)
     ]

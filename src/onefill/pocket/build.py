@@ -41,6 +41,9 @@ REMOVAL_STRENGTH, REMOVAL_STEPS = 0.9, 8
 Euler steps from noise. On training scenes fewer steps come nearer to what was there by PSNR and
 further from how it looks by LPIPS: a sample invents detail, its mean does not."""
 
+DETAIL = ["removal", "extend"]
+"""Tasks that show nothing but more of the surroundings, and so have their fine detail."""
+
 Log = Callable[[str], None]
 
 
@@ -132,10 +135,11 @@ def policy_card(seed: int, minutes: float, samples: int) -> dict[str, Any]:
         "text_words": list(vocabulary.TEXT_WORDS),
         "task_steps": {"removal": REMOVAL_STEPS},
         "strength": {"removal": REMOVAL_STRENGTH},
+        "detail": DETAIL,
         "facts": {
             "recipe": f"onefill pocket build --stage policy --minutes {minutes:g} --seed {seed}",
             "samples": samples,
-            "scenes": flow_training.POOL_SIZE + flow_training.REMOVALS,
+            "scenes": flow_training.POOL_SIZE + sum(flow_training.MORE.values()),
             "weights": "float16 on disk, moving average of the training",
             "held out": f"drawings of {vocabulary.HELD_OUT_SET}, six photographs, one font",
         },

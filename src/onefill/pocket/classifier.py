@@ -78,7 +78,7 @@ def train_classifier(
 ) -> None:
     """Train on composites of all drawings on training photographs, and save to ``out``."""
     torch.manual_seed(seed)
-    views, labels = _fills(draw_pool(RULER, _POOL_SIZE, seed + 1, cache, task="fill"))
+    views, labels = _fills(draw_pool(RULER, _POOL_SIZE, seed + 1, cache, "fill"))
     model = Classifier().train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=_PEAK_RATE, weight_decay=0.02)
     started, step = time.monotonic(), 0
@@ -122,7 +122,7 @@ def load_classifier(path: Path) -> Classifier:
 
 def classifier_accuracy(model: Classifier, cache: Path, seed: int, count: int = 1000) -> float:
     """Share in [0, 1] of composites on held-out photographs named correctly."""
-    views, labels = _fills(draw_pool(HELD_OUT, count, seed + 2, cache, task="fill"))
+    views, labels = _fills(draw_pool(HELD_OUT, count, seed + 2, cache, "fill"))
     with torch.no_grad():
         named = torch.cat([model(part).argmax(1) for part in views.split(250)])
     return float((named == labels).float().mean())

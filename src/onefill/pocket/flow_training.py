@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,14 +28,16 @@ from onefill.pocket.policy_architecture import (
     build_tokenizers,
     build_transformer,
 )
-from onefill.pocket.pool import Pool, draw_pool
+from onefill.pocket.pool import COLOURED, Pool, draw_pool
 from onefill.pocket.scenes import SIZE
 from onefill.pocket.sources import HELD_OUT, TRAIN, Split
 from onefill.pocket.training_state import cosine_rate, load_state, save_state
 from onefill.pocket.vae_training import to_model_range
 from onefill.policy.packing import image_ids, pack_latents, pack_mask
 
-POOL_SIZE, REMOVALS, HELD_OUT_SIZE = 32_768, 14_000, 256
+POOL_SIZE, HELD_OUT_SIZE = 32_768, 256
+MORE = {"removal": 14_000, COLOURED: 14_000, "text": 14_000}
+"""Scenes of one kind that the second phase draws from beside the pool of all."""
 TOKENS = 12
 """T5 tokens of a prompt: ten words and the end token fit."""
 
@@ -45,8 +48,9 @@ OUTSIDE_WEIGHT = 0.1
 """Loss weight of a token that the mask does not touch: it only has to be copied."""
 
 SECOND_PHASE = 0.43
-"""Share of the time, at its end, in which backgrounds are learned (``train_flow``)."""
-SECOND_TASKS = {"removal": 0.36, "extend": 0.14, "fill": 0.3, "text": 0.2}
+"""Share of the time, at its end, in which kinds of scenes are drawn by ``SHARES``."""
+SHARES = {"fill": 0.12, COLOURED: 0.18, "text": 0.42, "removal": 0.16, "extend": 0.12}
+"""Words written and things in a colour asked for take the most samples to learn."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class LatentPool:
         clean, masked: packed latents (N, tokens, 4c) of the target and of the masked picture.
         masks: packed masks (N, tokens, 4 f^2) in {0, 1}, uint8.
         t5_ids, clip_ids: token ids of the prompts.
-        tasks: N names.
+        kinds: N names out of ``SHARES``.
 
     """
 
@@ -66,7 +70,7 @@ class LatentPool:
     masks: Tensor
     t5_ids: Tensor
     clip_ids: Tensor
-    tasks: list[str]
+    kinds: list[str]
 
 
 class FlowModel(nn.Module):
@@ -150,7 +154,7 @@ def encode_pool(
     return LatentPool(
         **load_file(file),
         **dict(zip(("t5_ids", "clip_ids"), prompt_ids(pool.prompts, *tokenizers), strict=True)),
-        tasks=pool.tasks,
+        kinds=pool.kinds,
     )
 
 
@@ -194,19 +198,19 @@ def latent_pool(
     vae: AutoencoderTiny,
     tag: str,
     tokenizers: tuple[CLIPTokenizer, T5Tokenizer],
-    task: str | None = None,
+    kind: str | None = None,
 ) -> LatentPool:
-    """The pool of one split, or of one task of it, in latents of the VAE called ``tag``."""
-    name = split if task is None else f"{split}-{task}"
+    """The pool of one split, or of one kind of it, in latents of the VAE called ``tag``."""
+    name = split if kind is None else f"{split}-{kind}"
     file = cache / f"latents-{name}-{count}-{seed}-{tag}.safetensors"
-    return encode_pool(draw_pool(split, count, seed, cache, task), vae, tokenizers, file)
+    return encode_pool(draw_pool(split, count, seed, cache, kind), vae, tokenizers, file)
 
 
 def _join(first: LatentPool, second: LatentPool) -> LatentPool:
     tensors = ("clean", "masked", "masks", "t5_ids", "clip_ids")
     return LatentPool(
         **{name: torch.cat([getattr(first, name), getattr(second, name)]) for name in tensors},
-        tasks=first.tasks + second.tasks,
+        kinds=first.kinds + second.kinds,
     )
 
 
@@ -217,15 +221,15 @@ def smoothness_weights(pool: LatentPool) -> Tensor:
     error is small, so removals and extensions are weighed by the inverse of the variance of
     their masked latents (the mean stays 1). Fills and texts weigh 1.
     """
-    variances = torch.empty(len(pool.tasks))
-    for rows in torch.arange(len(pool.tasks)).split(512):
+    variances = torch.empty(len(pool.kinds))
+    for rows in torch.arange(len(pool.kinds)).split(512):
         touched = pool.masks[rows].amax(2, keepdim=True).float()
         clean, count = pool.clean[rows].float(), touched.sum(1, keepdim=True)
         mean = (clean * touched).sum(1, keepdim=True) / count
         spread = ((clean - mean).square() * touched).sum(1, keepdim=True) / count
         variances[rows] = spread.mean((1, 2))
-    ground = torch.tensor([task in ("removal", "extend") for task in pool.tasks])
-    weights = torch.ones(len(pool.tasks))
+    ground = torch.tensor([kind in ("removal", "extend") for kind in pool.kinds])
+    weights = torch.ones(len(pool.kinds))
     inverse = 1 / (variances[ground] + 0.02)
     weights[ground] = (inverse / inverse.mean()).clamp(0.3, 6)
     return weights
@@ -247,11 +251,10 @@ def optimizers_for(model: FlowModel) -> list[torch.optim.Optimizer]:
     return optimizers
 
 
-def _task_shares(tasks: list[str]) -> Tensor:
-    """Probabilities (N,), up to a factor, that draw tasks by ``SECOND_TASKS``."""
-    return torch.tensor([SECOND_TASKS[task] / tasks.count(task) for task in SECOND_TASKS])[
-        torch.tensor([list(SECOND_TASKS).index(task) for task in tasks])
-    ]
+def _by_shares(kinds: list[str]) -> Tensor:
+    """Probabilities (N,), up to a factor, that draw kinds by ``SHARES``."""
+    counts = Counter(kinds)
+    return torch.tensor([SHARES[kind] / counts[kind] for kind in kinds])
 
 
 def _groups(optimizers: list[torch.optim.Optimizer]) -> list[dict[str, Any]]:
@@ -269,9 +272,9 @@ def train_flow(
     """Train, or go on training, for ``minutes`` in all; ``load_average`` reads the result.
 
     The learning rate follows a cosine in each of two phases: the first draws every scene alike,
-    the second, ``SECOND_PHASE`` of the time, draws tasks by ``SECOND_TASKS`` from more removals
+    the second, ``SECOND_PHASE`` of the time, draws kinds by ``SHARES`` from more scenes of some
     and weighs smooth backgrounds up. Weights are random at first, or those of the policy in
-    ``begin``.
+    ``begin``, which has the first phase behind it.
     """
     from onefill.pocket.warm_start import begin_policy
 
@@ -291,8 +294,9 @@ def train_flow(
     progress = load_state(state, parts, optimizers)
     seconds, step = progress.get("seconds", 0.0), int(progress.get("step", 0))
     generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-    first, second = 60 * minutes * (1 - SECOND_PHASE), 60 * minutes * SECOND_PHASE
-    shares = weights = torch.ones(len(pool.tasks))
+    second = 60 * minutes * (SECOND_PHASE if begin is None else 1)
+    first, peak = 60 * minutes - second, 1.0 if begin is None else BEGUN_RATE
+    shares = weights = torch.ones(len(pool.kinds))
     started, told, turned = time.monotonic() - seconds, seconds, False
     while (seconds := time.monotonic() - started) < first + second:
         if seconds >= first and not turned:
@@ -300,16 +304,18 @@ def train_flow(
             if not progress.get("turned"):
                 # The average is ahead of the model while the learning rate is high.
                 model.load_state_dict(average.state_dict())
-            removals = latent_pool(TRAIN, REMOVALS, seed + 11, cache, vae, tag, both, "removal")
-            pool = _join(pool, removals)
-            shares, weights = _task_shares(pool.tasks), smoothness_weights(pool)
+            for kind, count in MORE.items():
+                more = latent_pool(TRAIN, count, seed + 11, cache, vae, tag, both, kind)
+                pool = _join(pool, more)
+            shares, weights = _by_shares(pool.kinds), smoothness_weights(pool)
+            started = time.monotonic() - seconds  # drawing them is no training
         rate = (
             cosine_rate(seconds / first)
             if not turned
-            else 0.5 * cosine_rate((seconds - first) / second)
+            else (0.5 if first else 1) * cosine_rate((seconds - first) / second)
         )
         for group in _groups(optimizers):
-            group["lr"] = group["peak"] * rate * (1.0 if begin is None else BEGUN_RATE)
+            group["lr"] = group["peak"] * rate * peak
         rows = torch.multinomial(shares, BATCH, replacement=True, generator=generator)
         # Logit-normal noise levels, a little to the noisy side, where shapes are decided.
         sigma = torch.sigmoid(torch.randn(BATCH, generator=generator) + 0.3)

@@ -114,6 +114,6 @@ def paint(
         places = range(first, min(first + _BATCH, len(scenes)))
         part = scenes.batch.select(places).to(policy.device)
         whole = painted_from_seed(policy, part, sampler, seed, Purpose.HELD_OUT_NOISE, places)
-        levels = (part.finish(whole) * 255 + 0.5).to(torch.uint8)
+        levels = (part.finish(whole, detail=sampler.detail) * 255 + 0.5).to(torch.uint8)
         painted.append(levels.permute(0, 2, 3, 1).cpu().numpy())
     return np.concatenate(painted)

@@ -4,7 +4,8 @@
 2. Read: the language model learns to find in the tower's tokens what a question asks for.
 3. Judge: everything learns together, by the answer's loss (paper, Eq. 3; either picture stands
    first in half of the pairs, so that both orders are trained).
-4. Withstand: the same, on pictures that are moved against the judge as well.
+4. Withstand: the same, on pictures that are moved against the judge as well, by one step and
+   by many.
 
 The heads are thrown away. What is saved is the stock model, its processor and a card with the
 accuracy and the temperature of every task and dimension.
@@ -21,11 +22,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from diffusers import AutoencoderTiny
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from onefill.judge.preprocess import ImageRecipe
-from onefill.pocket import vocabulary
+from onefill.pocket import embedded, vocabulary
 from onefill.pocket.judge_architecture import (
     TowerSize,
     build_image_processor,
@@ -33,6 +35,7 @@ from onefill.pocket.judge_architecture import (
     build_judge_tokenizer,
     judge_corpus,
 )
+from onefill.pocket.judge_training_chains import Chains
 from onefill.pocket.judge_training_hardening import in_both_lights
 from onefill.pocket.judge_training_language import Reader
 from onefill.pocket.judge_training_loop import Losses, optimizers_for, run_stage
@@ -70,7 +73,12 @@ WEIGHTS = {**VISION_WEIGHTS, "ends": 0.5, "taught": 0.3}
 
 CONTESTS, HELD_OUT_CONTESTS, REMEMBERED = 40_000, 300, 6_000
 PARTS = {"see": 59.0, "read": 9.5, "together": 49.0, "harden": 82.5}
-"""Minutes of each part for the shipped judge; other times are divided likewise."""
+"""Minutes of each part of a judge from nothing; other times are divided likewise."""
+
+PARTS_BEGUN = {"see": 5.0, "read": 3.0, "together": 7.0, "harden": 60.0}
+"""The same of one that begins from another's weights, for which only the heads are new."""
+
+_CHAINED = ("pixels", "latents")
 
 Log = Callable[[str], None]
 
@@ -153,8 +161,9 @@ def build(
     student = new_student(seed)
     if begin is not None:
         begin_judge(student.model, student.tokenizer, begin)
+    parts = PARTS if begin is None else PARTS_BEGUN
     for part in (see, read, together, harden):
-        share = PARTS[part.__name__] / sum(PARTS.values())
+        share = parts[part.__name__] / sum(parts.values())
         part(student, contests, held_out, cache, minutes * share, seed, log)
     staged = out.with_name(out.name + ".part")
     shutil.rmtree(staged, ignore_errors=True)
@@ -227,16 +236,32 @@ def harden(
     cache: Path, minutes: float, seed: int, log: Log,
 ) -> None:  # fmt: skip
     """Part 4: the same on pictures that are moved against the judge as well."""
+    vae = AutoencoderTiny.from_pretrained(Path(embedded.resolve("policies", "pocket")) / "vae")
+    vae.eval().requires_grad_(False)
+    kinds = [Chains(contests, student.tasks, moved, seed) for moved in (None, vae)]
+    steps = 0
+
+    def answers(queries: list[str], first: Tensor, second: Tensor) -> Tensor:
+        tokens = student.tower(torch.cat([first, second])).view(2, len(first), TOKENS, -1)
+        logits: Tensor = student.reader(queries, tokens.transpose(0, 1))[0]
+        return logits
 
     def step(rng: np.random.Generator) -> Losses:
+        nonlocal steps
+        steps += 1
         batch, pairs = _contests_and_pairs(student, contests, rng)
         losses = partial(_all_losses, student, batch, pairs)
-        return in_both_lights(batch["pictures"], losses, WEIGHTS, rng)
+        moved = in_both_lights(batch["pictures"], losses, WEIGHTS, rng)
+        return {**moved, "led": kinds[steps % 2].loss(answers, rng)}
+
+    def measure() -> dict[str, float]:
+        parted = {f"{kind} parted": c.parted for kind, c in zip(_CHAINED, kinds, strict=True)}
+        return {**answer_accuracy(student, held_out), **parted}
 
     run_stage(
         "withstands", cache / "judge-state" / "harden", student.modules(),
         optimizers_for(student.modules().values(), 0.007, 1e-3), WEIGHTS, step,
-        partial(answer_accuracy, student, held_out), minutes, seed, log,
+        measure, minutes, seed, log,
     )  # fmt: skip
 
 

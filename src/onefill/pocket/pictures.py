@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageFont
 
 from onefill.pocket import sources, vocabulary
+from onefill.pocket.panoramas import read_panorama
 from onefill.pocket.sources import HELD_OUT, RULER, TRAIN, Split
 
 DRAWING_SIZE = 96
@@ -148,7 +149,8 @@ def _hot_air_balloon(seed: int) -> str:
 
 
 def _photograph(package: str, file: str, cache: Path) -> Image.Image:
-    photograph = Image.open(sources.folder(package, cache) / file).convert("RGB")
+    path = sources.folder(package, cache) / file
+    photograph = read_panorama(path) if file.endswith(".js") else Image.open(path).convert("RGB")
     scale = _PHOTOGRAPH_SIDE / min(photograph.size)
     if scale < 1:
         size = (round(photograph.width * scale), round(photograph.height * scale))

@@ -9,9 +9,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from onefill.pocket.pictures import load_pictures
-from onefill.pocket.scenes import SIZE, draw_scene
+from onefill.pocket.pictures import Pictures, load_pictures
+from onefill.pocket.scenes import SIZE, Scene, draw_scene
 from onefill.pocket.sources import Split
+from onefill.pocket.things import draw_coloured_wish
+from onefill.pocket.vocabulary import HUES
+
+COLOURED = "coloured"
+"""Fills of things that come in colours, in a colour asked for."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,7 @@ class Pool:
     Attributes:
         targets: uint8 (N, SIZE, SIZE, 3); masks: bool (N, SIZE, SIZE).
         prompts, tasks, words: N strings each.
+        kinds: N strings, a task or ``COLOURED``.
 
     """
 
@@ -29,17 +35,19 @@ class Pool:
     prompts: list[str]
     tasks: list[str]
     words: list[str]
+    kinds: list[str]
 
     def __len__(self) -> int:
         return len(self.prompts)
 
 
-def draw_pool(split: Split, count: int, seed: int, cache: Path, task: str | None = None) -> Pool:
+def draw_pool(split: Split, count: int, seed: int, cache: Path, kind: str | None = None) -> Pool:
     """``count`` scenes of one split, from the cache where they were drawn before.
 
-    The same arguments give the same scenes on the same machine.
+    All are of one kind, a task or ``COLOURED``, or else drawn as they come. The same arguments
+    give the same scenes on the same machine.
     """
-    stem = cache / f"pool-{split}-{task or 'all'}-{count}-{seed}"
+    stem = cache / f"pool-{split}-{kind or 'all'}-{count}-{seed}"
     arrays, texts = stem.with_suffix(".npz"), stem.with_suffix(".json")
     if not texts.exists():
         pictures, rng = load_pictures(split, cache), np.random.default_rng(seed)
@@ -47,7 +55,7 @@ def draw_pool(split: Split, count: int, seed: int, cache: Path, task: str | None
         masks = np.empty((count, SIZE, SIZE), bool)
         rows = []
         for index in range(count):
-            scene = draw_scene(pictures, rng, task=task)
+            scene = _draw(pictures, rng, kind)
             targets[index], masks[index] = scene.target, scene.mask
             rows.append((scene.prompt, scene.task, scene.word))
         cache.mkdir(parents=True, exist_ok=True)
@@ -56,4 +64,14 @@ def draw_pool(split: Split, count: int, seed: int, cache: Path, task: str | None
         texts.write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
     loaded = np.load(arrays)
     prompts, tasks, words = zip(*json.loads(texts.read_text(encoding="utf-8")), strict=True)
-    return Pool(loaded["targets"], loaded["masks"], list(prompts), list(tasks), list(words))
+    kinds = [
+        COLOURED if task == "fill" and HUES.keys() & prompt.split() else task
+        for prompt, task in zip(prompts, tasks, strict=True)
+    ]
+    return Pool(loaded["targets"], loaded["masks"], list(prompts), list(tasks), list(words), kinds)
+
+
+def _draw(pictures: Pictures, rng: np.random.Generator, kind: str | None) -> Scene:
+    if kind == COLOURED:
+        return draw_scene(pictures, rng, task="fill", wished=draw_coloured_wish(rng))
+    return draw_scene(pictures, rng, task=kind)

@@ -132,6 +132,14 @@ SOURCES = (
         takes="photographs (only those under CC-BY-4.0 or CC0-1.0)",
     ),
     Source(
+        client="npm",
+        package="@pmndrs/assets",
+        version="1.7.0",
+        licence="CC0-1.0",
+        credit="Poly Haven; Poimandres (small copies)",
+        takes="panoramas",
+    ),
+    Source(
         client="pip",
         package="scikit-image",
         version="0.26.0",
@@ -150,6 +158,10 @@ SOURCES = (
 )
 
 _WALLPAPERS = "usr/share/backgrounds"
+_PANORAMAS = (
+    *("apartment", "bridge", "city", "dawn", "esplanade", "forest", "hall", "lab", "lobby"),
+    *("night", "park", "sky", "studio", "sunrise", "sunset", "venice", "warehouse", "workshop"),
+)
 PHOTOGRAPHS: dict[Split, tuple[tuple[str, str], ...]] = {
     TRAIN: (
         ("lomiri-wallpapers-16.04", f"{_WALLPAPERS}/Picture_0B_by_freespace.jpg"),
@@ -165,6 +177,7 @@ PHOTOGRAPHS: dict[Split, tuple[tuple[str, str], ...]] = {
         ("scikit-image", "data/brick.png"),
         ("scikit-image", "data/grass.png"),
         ("scikit-learn", "datasets/images/china.jpg"),
+        *(("@pmndrs/assets", f"hdri/{name}.exr.js") for name in _PANORAMAS),
     ),
     HELD_OUT: (
         ("lomiri-wallpapers-16.04", f"{_WALLPAPERS}/Picture_1A_by_freespace.jpg"),
@@ -179,6 +192,7 @@ PHOTOGRAPHS: dict[Split, tuple[tuple[str, str], ...]] = {
 FONTS: dict[Split, tuple[tuple[str, str], ...]] = {
     TRAIN: (
         ("@fontsource/noto-sans-sc", "files/noto-sans-sc-chinese-simplified-700-normal.woff"),
+        ("@fontsource/noto-sans-sc", "files/noto-sans-sc-chinese-simplified-500-normal.woff"),
         ("@fontsource/ma-shan-zheng", "files/ma-shan-zheng-chinese-simplified-400-normal.woff"),
     ),
     HELD_OUT: (

@@ -66,6 +66,17 @@ def draw_wish(rng: np.random.Generator, word: str, *, every_colour: bool = False
     if every_colour and concept.unseen:
         colours += (concept.unseen,)
     colour = str(rng.choice(colours)) if colours and rng.random() < 0.5 else ""
+    return _wish_in(rng, word, colour)
+
+
+def draw_coloured_wish(rng: np.random.Generator) -> Wish:
+    """A wish for a thing that comes in colours, in one that it is trained in."""
+    concepts = [concept for concept in vocabulary.CONCEPTS if concept.colours]
+    concept = concepts[rng.integers(len(concepts))]
+    return _wish_in(rng, concept.word, str(rng.choice(concept.colours)))
+
+
+def _wish_in(rng: np.random.Generator, word: str, colour: str) -> Wish:
     kind = rng.random()
     if kind < 0.12:
         return Wish(word, colour, size=str(rng.choice(vocabulary.SIZES)))

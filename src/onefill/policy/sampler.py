@@ -32,14 +32,20 @@ class Sampling:
             guidance=own.guidance if self.guidance is None else self.guidance,
             negative=own.negative_prompt if self.negative is None else self.negative,
             strength=own.strength_for(task) if self.strength is None else self.strength,
+            detail=task in own.detail,
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class SettledSampling:
-    """``Sampling`` with nothing left open; equal ones can be painted together."""
+    """``Sampling`` with nothing left open; equal ones can be painted together.
+
+    Attributes:
+        detail: whether a result is given the fine detail of its surroundings.
+    """
 
     steps: int
     guidance: float
     negative: str
     strength: float
+    detail: bool = False

@@ -30,6 +30,7 @@ class PolicySettings(BaseModel):
         negative_prompt: what guidance leads away from.
         strength: task to the noise level at which an edit begins, from the surroundings carried
             into the mask; a task that is not named begins from noise alone, 1.0.
+        detail: tasks whose results are given the fine detail of their surroundings.
         vocabulary: the words a model of closed vocabulary was trained on; empty for an open one.
         text_words: words it can write into a picture.
     """
@@ -45,6 +46,7 @@ class PolicySettings(BaseModel):
     distilled_guidance: float = Field(default=1.0, ge=0.0)
     negative_prompt: str = "nsfw"
     strength: dict[str, Annotated[float, Field(gt=0, le=1)]] = {}
+    detail: tuple[str, ...] = ()
     vocabulary: tuple[str, ...] = ()
     text_words: tuple[str, ...] = ()
 

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from onefill.data.sample import Sample
 from onefill.data.source import SampleSource
-from onefill.policy.surroundings import fill_smoothly, match_colours
+from onefill.policy.finishing import finish
+from onefill.policy.surroundings import fill_smoothly
 from onefill.rl.reward import Questions, build_questions
 from onefill.tasks.types import Task
 
@@ -66,14 +67,14 @@ class Batch:
         """
         return torch.where(self.masks.bool(), painted, self.images)
 
-    def finish(self, painted: Tensor) -> Tensor:
-        """``paste`` what has its colours brought in line with the surroundings, as an edit does.
+    def finish(self, painted: Tensor, *, detail: bool) -> Tensor:
+        """``paste`` what is brought in line with the surroundings, as an edit does.
 
         For measuring: the reward looks at what the policy painted, and no gradient goes this way.
         """
         pictures = zip(painted.cpu().numpy(), self._known, self._holes, strict=True)
-        matched = np.stack([match_colours(*picture) for picture in pictures])
-        return self.paste(torch.from_numpy(matched).to(painted))
+        finished = np.stack([finish(*picture, detail=detail) for picture in pictures])
+        return self.paste(torch.from_numpy(finished).to(painted))
 
     @cached_property
     def surroundings(self) -> Tensor:

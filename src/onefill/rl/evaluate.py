@@ -143,10 +143,9 @@ class HeldOut:
     def _denoise(self, name: str, batch: Batch, purpose: Purpose, count: int) -> Tensor:
         def denoise(places: range) -> Tensor:
             part = batch.select(places).to(self._policy.device)
-            pictures = painted_from_seed(
-                self._policy, part, self._samplers[name], self._seed, purpose, places
-            )
-            return part.finish(pictures).cpu()
+            sampler = self._samplers[name]
+            pictures = painted_from_seed(self._policy, part, sampler, self._seed, purpose, places)
+            return part.finish(pictures, detail=sampler.detail).cpu()
 
         return torch.cat(self._by_batch(name, count, denoise))
 
