@@ -78,6 +78,7 @@ class Chains:
             )
             for task, dimension in CELLS
         }
+        self._size = PIXEL_STEP if vae is None else LATENT_STEP
         self._cells = [cell for cell in CELLS if len(self._rows[cell])]
         rng = np.random.default_rng(seed)
         self._alive = [self._begin(rng) for _ in range(CHAINS)] if self._cells else []
@@ -115,8 +116,7 @@ class Chains:
 
         def step(gradient: Tensor) -> None:
             # The loss falls where the chain is underrated; the chain climbs all the same.
-            size = PIXEL_STEP if self._vae is None else LATENT_STEP
-            up = gradient.sign() * excess.sign()[:, None, None, None] * size
+            up = gradient.sign() * excess.sign()[:, None, None, None] * self._size
             for chain, moved in zip(drawn, change.detach() + up, strict=True):
                 chain.change, chain.left = moved, chain.left - 1
 
@@ -138,7 +138,8 @@ class Chains:
         return _Chain(
             start=start,
             clean=_grey_levels(pictures[self._clean[row]]),
-            change=torch.zeros_like(start),
+            # Two equal pictures have no gradient.
+            change=self._size * torch.from_numpy(rng.uniform(-1, 1, start.shape)).float(),
             query=build_query(described, described.dimension(dimension), typed),
             left=int(rng.integers(2, LONGEST + 1)),
         )

@@ -22,6 +22,9 @@ _SIDE = 5
 _RADIUS = 2.0
 """Standard deviation in pixels of the blur that what is slower is measured by."""
 
+_DITHER = 1 / 255
+"""Differences that nobody sees decide nothing."""
+
 _FEWEST, _MOST = 64, 4096
 """Known places to choose from: with fewer nothing is changed, of more an even part is taken."""
 
@@ -41,11 +44,13 @@ def give_detail(matched: Planes, painted: Planes, known: Planes, mask: Mask) -> 
         (3, H, W) in [0, 1]; ``matched`` as it is where too little is known round the mask.
     """
     places = np.flatnonzero(~_grown(mask))
-    if len(places) < _FEWEST:
+    holes = np.flatnonzero(mask)
+    if len(places) < _FEWEST or not len(holes):
         return matched
     places = places[:: -(-len(places) // _MOST)]
-    holes = np.flatnonzero(mask)
-    around = _neighbourhoods(painted)
+    # Where the painting is flat all places are alike, and all pixels would take the same one.
+    dither = np.random.default_rng(0).uniform(-_DITHER, _DITHER, painted.shape)
+    around = _neighbourhoods((painted + dither).astype(np.float32))
     nearest = places[_nearest(around, holes, places)]
     difference = np.where(mask, 0, known - painted)
     detail = (difference - _blurred(difference, ~mask)).reshape(3, -1)

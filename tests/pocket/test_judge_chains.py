@@ -1,0 +1,109 @@
+"""Pictures led up a judge's gradient, and what the judge is told of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderTiny
+from torch import Tensor
+
+from onefill.pocket import embedded
+from onefill.pocket.judge_training_chains import DRAWN, LATENT_STEP, PIXEL_STEP, Chains
+from onefill.pocket.pairs import DIMENSIONS, GRID, NOTHING
+from onefill.pocket.pairs_cache import TASKS, Contests
+from onefill.pocket.scenes import SIZE
+from onefill.tasks.registry import load_tasks
+
+
+@pytest.fixture(scope="module")
+def contests() -> Contests:
+    """Grey pictures; the second of each contest is darker and damaged in everything."""
+    count = 16
+    pictures = np.full((count, 4, SIZE, SIZE, 3), 128, np.uint8)
+    pictures[:, 1] = 88
+    levels = np.zeros((count, 4, len(DIMENSIONS)), np.float32)
+    levels[:, 1] = 1
+    return Contests(
+        pictures=pictures,
+        levels=levels,
+        shown=np.zeros((count, 4), np.int64),
+        words=np.arange(count) % NOTHING,
+        tasks=np.arange(count) % len(TASKS),
+        harm=np.zeros((count, 4, len(DIMENSIONS), GRID, GRID), np.float16),
+        covered=np.zeros((count, 4, GRID, GRID), bool),
+    )
+
+
+def _light_is_better(slope: float) -> tuple[Tensor, object]:
+    weight = torch.tensor(slope, requires_grad=True)
+
+    def answers(queries: list[str], first: Tensor, second: Tensor) -> Tensor:
+        assert len(queries) == len(first) == len(second) == DRAWN
+        return weight * (first - second).mean((1, 2, 3))
+
+    return weight, answers
+
+
+def _tasks() -> dict[str, object]:
+    return {name: load_tasks().get(name) for name in TASKS}
+
+
+def test_chains_climb_and_a_judge_that_likes_what_harms_is_told_so(contests: Contests) -> None:
+    """Clean pictures become too light, which this judge likes: its weight has to fall."""
+    weight, answers = _light_is_better(1.0)
+    chains = Chains(contests, _tasks(), None, seed=0)
+    fell = []
+    for step in range(120):
+        weight.grad = None
+        chains.loss(answers, np.random.default_rng(step)).backward()
+        fell.append(float(weight.grad))
+    assert np.mean(fell[60:]) > 0.5
+    assert chains.parted > 0.2
+    climbed = torch.stack([chain.change.mean() for chain in chains._alive])
+    assert climbed.min() > -0.1 * PIXEL_STEP
+    assert climbed.max() > 3 * PIXEL_STEP
+
+
+def test_a_judge_that_likes_what_helps_is_not_told_otherwise(contests: Contests) -> None:
+    """Dark pictures that become lighter come nearer to the clean one, and the label says so."""
+    weight, answers = _light_is_better(0.0)
+    with torch.no_grad():
+        weight += 1e-3
+    dark = np.repeat(contests.pictures[:, 1:2], 4, axis=1)
+    dark[:, 0] = 128
+    levels = np.ones_like(contests.levels)
+    levels[:, 0] = 0
+    changed = Contests(**{**vars(contests), "pictures": dark, "levels": levels})
+    chains = Chains(changed, _tasks(), None, seed=0)
+    rises = []
+    for step in range(12):
+        weight.grad = None
+        chains.loss(answers, np.random.default_rng(step)).backward()
+        rises.append(float(weight.grad))
+    # Three in four begin dark; a lower loss lies at a larger weight.
+    assert np.mean(rises[4:]) < 0
+
+
+def test_latents_are_moved_by_their_own_step(contests: Contests) -> None:
+    folder = embedded.resolve("policies", "pocket")
+    vae = AutoencoderTiny.from_pretrained(f"{folder}/vae").eval().requires_grad_(False)
+    _, answers = _light_is_better(1.0)
+    pictures = np.random.default_rng(0).integers(256, size=contests.pictures.shape, dtype=np.uint8)
+    grainy = Contests(**{**vars(contests), "pictures": pictures})
+    chains = Chains(grainy, _tasks(), vae, seed=0)
+    before = [chain.change for chain in chains._alive]
+    loss = chains.loss(answers, np.random.default_rng(0))
+    assert torch.isfinite(loss)
+    loss.backward()
+    after = [chain.change for chain in chains._alive]
+    steps = [float((b - a).abs().max()) for a, b in zip(before, after, strict=True)]
+    assert [step for step in steps if step] == pytest.approx([LATENT_STEP] * DRAWN)
+    assert after[0].shape[0] == vae.config.latent_channels
+
+
+def test_contests_without_a_clean_picture_give_no_chains(contests: Contests) -> None:
+    damaged = Contests(**{**vars(contests), "levels": np.ones_like(contests.levels)})
+    _, answers = _light_is_better(1.0)
+    chains = Chains(damaged, _tasks(), None, seed=0)
+    assert float(chains.loss(answers, np.random.default_rng(0))) == 0
