@@ -530,3 +530,22 @@ def test_a_task_has_its_own_steps_until_others_are_asked_for(
     assert told("removal", Sampling()) == 3
     assert told("removal", Sampling(steps=5)) == 5
     assert told("fill", Sampling()) == 1
+
+
+def test_detail_is_given_to_the_tasks_that_the_model_names_alone(
+    tmp_path: Path, photo: Path, mask: Path, noise_policy: NoisePolicy
+) -> None:
+    named = noise_policy.settings.model_copy(update={"detail": ("removal",)})
+    plain = noise_policy.settings.model_copy(update={"detail": ()})
+
+    def painted(task: str, settings: Any) -> Any:
+        noise_policy.settings = settings
+        request = EditRequest(
+            image=photo, task=built_in(task), mask=mask, words="hat", output=f"{tmp_path}/"
+        )
+        [result] = run_edit(plan_edit(request), noise_policy, Sampling(), Signature(model="m"))  # type: ignore[arg-type]
+        with Image.open(result.path) as image:
+            return np.asarray(image.convert("RGB"))
+
+    assert np.array_equal(painted("fill", named), painted("fill", plain))
+    assert not np.array_equal(painted("removal", named), painted("removal", plain))

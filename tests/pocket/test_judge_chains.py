@@ -9,7 +9,7 @@ from diffusers import AutoencoderTiny
 from torch import Tensor
 
 from onefill.pocket import embedded
-from onefill.pocket.judge_training_chains import DRAWN, LATENT_STEP, PIXEL_STEP, Chains
+from onefill.pocket.judge_training_chains import AT_ONCE, DRAWN, LATENT_STEP, PIXEL_STEP, Chains
 from onefill.pocket.pairs import DIMENSIONS, GRID, NOTHING
 from onefill.pocket.pairs_cache import TASKS, Contests
 from onefill.pocket.scenes import SIZE
@@ -77,12 +77,12 @@ def test_a_judge_that_likes_what_helps_is_not_told_otherwise(contests: Contests)
     changed = Contests(**{**vars(contests), "pictures": dark, "levels": levels})
     chains = Chains(changed, _tasks(), None, seed=0)
     rises = []
-    for step in range(12):
+    for step in range(6):
         weight.grad = None
         chains.loss(answers, np.random.default_rng(step)).backward()
         rises.append(float(weight.grad))
     # Three in four begin dark; a lower loss lies at a larger weight.
-    assert np.mean(rises[4:]) < 0
+    assert np.mean(rises[2:]) < 0
 
 
 def test_latents_are_moved_by_their_own_step(contests: Contests) -> None:
@@ -98,7 +98,9 @@ def test_latents_are_moved_by_their_own_step(contests: Contests) -> None:
     loss.backward()
     after = [chain.change for chain in chains._alive]
     steps = [float((b - a).abs().max()) for a, b in zip(before, after, strict=True)]
-    assert [step for step in steps if step] == pytest.approx([LATENT_STEP] * DRAWN)
+    assert [step for step in steps if step] == pytest.approx(
+        [AT_ONCE * LATENT_STEP] * DRAWN, rel=0.5
+    )
     assert after[0].shape[0] == vae.config.latent_channels
 
 

@@ -50,6 +50,15 @@ class Classifier(nn.Module):
         logits: Tensor = self.head(self.layers(views * 2 - 1).mean((2, 3)))
         return logits
 
+    @torch.no_grad()
+    def look(self, views: Tensor) -> Tensor:
+        """The mean of the logits (B, words) for the views and their mirror images.
+
+        A thing has the same name in a mirror, and two looks err less often than one.
+        """
+        logits: Tensor = (self(views) + self(views.flip(3))) / 2
+        return logits
+
 
 def view(picture: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """The square round a mask, uint8 (VIEW, VIEW, 3), from a picture (H, W, 3)."""
@@ -123,6 +132,5 @@ def load_classifier(path: Path) -> Classifier:
 def classifier_accuracy(model: Classifier, cache: Path, seed: int, count: int = 1000) -> float:
     """Share in [0, 1] of composites on held-out photographs named correctly."""
     views, labels = _fills(draw_pool(HELD_OUT, count, seed + 2, cache, "fill"))
-    with torch.no_grad():
-        named = torch.cat([model(part).argmax(1) for part in views.split(250)])
+    named = torch.cat([model.look(part).argmax(1) for part in views.split(250)])
     return float((named == labels).float().mean())

@@ -75,7 +75,7 @@ CONTESTS, HELD_OUT_CONTESTS, REMEMBERED = 40_000, 300, 6_000
 PARTS = {"see": 59.0, "read": 9.5, "together": 49.0, "harden": 82.5}
 """Minutes of each part of a judge from nothing; other times are divided likewise."""
 
-PARTS_BEGUN = {"see": 5.0, "read": 3.0, "together": 7.0, "harden": 60.0}
+PARTS_BEGUN = {"see": 5.0, "read": 3.0, "together": 7.0, "harden": 90.0}
 """The same of one that begins from another's weights, for which only the heads are new."""
 
 _CHAINED = ("pixels", "latents")

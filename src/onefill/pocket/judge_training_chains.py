@@ -1,13 +1,13 @@
 """Pictures that are led up the judge's own gradient for many steps, and what they are worth.
 
 A policy in training does not stop after one step, so neither does what the judge is taught to
-withstand. A chain begins at a picture of a contest and takes one step each time it is drawn,
+withstand. A chain begins at a picture of a contest and takes some steps each time it is drawn,
 against the judge as it is by then (after the persistent chains of Du and Mordatch 2019, "Implicit
-generation and modeling with energy-based models", section 3); the backward pass that trains the
-judge gives the step too (Shafahi et al. 2019, "Adversarial training for free!"). The label is no
-opinion: it is how much nearer to the undamaged picture the chain has come, or further from it.
-Half of the chains move pixels, half the latents of the policy's VAE, whose patterns are those
-that a policy can paint.
+generation and modeling with energy-based models", section 3); the last of them comes with the
+backward pass that trains the judge (Shafahi et al. 2019, "Adversarial training for free!"). The
+label is no opinion: it is how much nearer to the undamaged picture the chain has come, or further
+from it. Half of the chains move pixels, half the latents of the policy's VAE, whose patterns are
+those that a policy can paint.
 """
 
 from __future__ import annotations
@@ -27,13 +27,14 @@ from onefill.pocket.pairs import ALIGNMENT, CELLS, DIMENSIONS, GAP, LABELS, draw
 from onefill.pocket.pairs_cache import TASKS, Contests
 from onefill.tasks.types import Task
 
-CHAINS, DRAWN = 64, 10
-"""Chains of each kind that are alive; how many take a step together."""
+CHAINS, DRAWN = 64, 8
+"""Chains of each kind that are alive; how many are drawn together."""
 
-LONGEST = 30
-"""Most steps of a chain; each draws its own number up to it."""
+AT_ONCE, LONGEST = 4, 12
+"""Steps of a chain when it is drawn, of which the judge is trained on the last; and how often it
+is drawn at most: each draws its own number up to it."""
 
-PIXEL_STEP, LATENT_STEP = 4.0, 0.05
+PIXEL_STEP, LATENT_STEP = 3.0, 0.04
 """Of one step: grey levels; units of the VAE's latents, whose standard deviation is about 0.5."""
 
 _PER_DECIBEL = 1.5
@@ -86,7 +87,7 @@ class Chains:
         """By how much the judge has lately thought better of the chains than they are."""
 
     def loss(self, answers: Answers, rng: np.random.Generator) -> Tensor:
-        """The answer's loss on some chains, each of which takes its step on the backward pass.
+        """The answer's loss on some chains, which take their last step on the backward pass.
 
         Args:
             answers: asks the judge, with gradient.
@@ -101,16 +102,24 @@ class Chains:
         drawn = [self._alive[place] for place in places]
         change = torch.stack([chain.change for chain in drawn]).requires_grad_()
         start, clean = (torch.stack([getattr(c, k) for c in drawn]) for k in ("start", "clean"))
-        shown, before = self._pictures(start, change)
-        worth = _worth(shown.detach(), before, clean)
         swapped = torch.from_numpy(rng.random(DRAWN) < 0.5)
         upright = ~swapped[:, None, None, None]
-        logits = answers(
-            [chain.query for chain in drawn],
-            torch.where(upright, shown, before),
-            torch.where(upright, before, shown),
-        )
-        favour = torch.where(swapped, -logits, logits)
+
+        def favoured(shown: Tensor, before: Tensor) -> Tensor:
+            logits = answers(
+                [chain.query for chain in drawn],
+                torch.where(upright, shown, before),
+                torch.where(upright, before, shown),
+            )
+            return torch.where(swapped, -logits, logits)
+
+        for _ in range(AT_ONCE - 1):
+            favour = favoured(*self._pictures(start, change))
+            (gradient,) = torch.autograd.grad(favour.sum(), change)
+            change = (change.detach() + gradient.sign() * self._size).requires_grad_()
+        shown, before = self._pictures(start, change)
+        worth = _worth(shown.detach(), before, clean)
+        favour = favoured(shown, before)
         excess = torch.sigmoid(favour.detach()) - worth
         self.parted = 0.98 * self.parted + 0.02 * float(excess.mean())
 

@@ -69,9 +69,8 @@ def score_unseen(
 
 def named(classifier: Classifier, pictures: Pictures, scenes: HeldOut) -> NDArray[np.bool_]:
     """Whether the classifier's first word of the vocabulary is the scene's, (N,)."""
-    with torch.no_grad():
-        views = views_of(pictures, scenes.masks).split(_BATCH)
-        found = torch.cat([classifier(part).argmax(1) for part in views])
+    views = views_of(pictures, scenes.masks).split(_BATCH)
+    found = torch.cat([classifier.look(part).argmax(1) for part in views])
     return np.array([WORDS[w] == row["word"] for w, row in zip(found, scenes.rows, strict=True)])
 
 
