@@ -28,6 +28,7 @@ from rl_evidence_report import markdown, summarise
 from rl_measures import measure_run
 
 from onefill.allocator import keep_freed_memory
+from onefill.files import replace_text
 
 _ALL_TASKS = {"fill": 2.0, "extend": 1.0, "removal": 1.0, "text": 1.0}
 
@@ -139,6 +140,8 @@ def main() -> None:
     plotting.add_argument("--out", type=Path, required=True, help="folder of the pictures")
     arguments = parser.parse_args()
     if arguments.what == "plot":
+        if not arguments.json.is_file():
+            parser.error(f"--json {arguments.json}: no such file; let report write it first")
         for file in draw_plots(json.loads(arguments.json.read_text("utf-8")), arguments.out):
             print(file)
         return
@@ -146,10 +149,12 @@ def main() -> None:
         keep_freed_memory()
         run(arguments.out, arguments.only, arguments.steps, arguments.seeds)
     summary = summarise(arguments.out, CONTRASTS)
+    if not summary["runs"]:
+        parser.error(f"--out {arguments.out}: nothing was measured there yet; see run")
     print(markdown(summary["table"]))
     if arguments.what == "report" and arguments.json:
         text = json.dumps(summary, indent=1, ensure_ascii=False) + "\n"
-        arguments.json.write_text(text, encoding="utf-8")
+        replace_text(arguments.json, text)
 
 
 if __name__ == "__main__":
