@@ -1,12 +1,14 @@
 """Does the learning hold up before those the policy was not trained to please?
 
 python bench/rl_evidence.py run --out FOLDER [--only NAME ...] [--steps N] [--seeds N]
-python bench/rl_evidence.py report --out FOLDER
+python bench/rl_evidence.py report --out FOLDER [--json FILE]
+python bench/rl_evidence.py plot --json FILE --out FOLDER
 
 ``run`` trains the embedded policy in every way of ``EXPERIMENTS``, each with several seeds, and
 measures each run on held-out scenes by a second judge (another architecture, never trained
 against) and by measures that are no judge. What is there already is left alone, so it goes on
-where it was stopped. ``report`` prints one table, Markdown, of everything measured so far.
+where it was stopped. ``report`` prints one table, Markdown, of everything measured so far, and
+writes that and every figure to a file, from which ``plot`` draws one picture for each contrast.
 """
 
 from __future__ import annotations
@@ -16,50 +18,93 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
+from rl_evidence_plot import draw_plots
+from rl_evidence_report import markdown, summarise
 from rl_measures import measure_run
 
 from onefill.allocator import keep_freed_memory
+from onefill.files import replace_text
 
-EXPERIMENTS: dict[str, dict[str, Any]] = {
-    "default": {},
-    "dynamic reference": {"reference": "dynamic"},
-    "lambda 0.6": {"lam": 0.6},
-    "lambda 0.9": {"lam": 0.9},
-    "no lambda": {"lam": 1.0},
-    "aesthetics alone": {
-        "dimensions": {"consistency": 0.0, "structure": 0.0, "text-alignment": 0.0}
-    },
-    "fill alone": {"tasks": {"fill": 1.0}},
-    "removal alone": {"tasks": {"removal": 1.0}},
-    "early gradient": {"step_range": [0.1, 0.4]},
-    "late gradient": {"step_range": [0.7, 0.9]},
-    "no average": {"ema": False},
-    "logistic": {"loss": "logistic"},
-    "robust reward": {"reward": {"shift": 3, "resize": 0.1, "symmetric": True}},
+_ALL_TASKS = {"fill": 2.0, "extend": 1.0, "removal": 1.0, "text": 1.0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """A way to train.
+
+    Attributes:
+        settings: of a run, where they differ from the defaults.
+        seeds: how many runs.
+        weights: which of what a run leaves is measured.
+        of: the experiment whose runs are measured, where it needs none of its own.
+    """
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    seeds: int = 2
+    weights: Literal["adapter", "adapter-average"] = "adapter"
+    of: str = ""
+
+
+EXPERIMENTS = {
+    "default": Experiment(seeds=3),
+    "with text": Experiment(settings={"tasks": _ALL_TASKS}, seeds=3),
+    "dynamic reference": Experiment(settings={"reference": "dynamic"}),
+    "lambda 0.6": Experiment(settings={"lam": 0.6}),
+    "lambda 0.9": Experiment(settings={"lam": 0.9}),
+    "no lambda": Experiment(settings={"lam": 1.0}),
+    "aesthetics alone": Experiment(
+        settings={"dimensions": {"consistency": 0.0, "structure": 0.0, "text-alignment": 0.0}}
+    ),
+    **{f"{task} alone": Experiment(settings={"tasks": {task: 1.0}}) for task in _ALL_TASKS},
+    "early gradient": Experiment(settings={"step_range": [0.1, 0.4]}),
+    "late gradient": Experiment(settings={"step_range": [0.7, 0.9]}),
+    # Under the fixed reference the average is a bystander: a run without it trains the same.
+    "moving average": Experiment(weights="adapter-average", of="default", seeds=3),
+    "logistic": Experiment(settings={"loss": "logistic"}),
+    "robust reward": Experiment(
+        settings={"reward": {"shift": 3, "resize": 0.1, "symmetric": True}}
+    ),
 }
-"""What is compared: settings of a run that differ from the defaults."""
+"""What is compared."""
 
-HEADLINE_SEEDS, SEEDS = 3, 2
+CONTRASTS = {
+    "headline": ("default", "with text"),
+    "reference": ("default", "dynamic reference"),
+    "lambda": ("default", "lambda 0.6", "lambda 0.9", "no lambda"),
+    "dimensions": ("default", "aesthetics alone"),
+    "tasks": ("default", "with text", *(f"{task} alone" for task in _ALL_TASKS)),
+    "gradient step": ("default", "early gradient", "late gradient"),
+    "average": ("default", "moving average"),
+    "loss": ("default", "logistic"),
+    "robust reward": ("default", "robust reward"),
+}
+"""What each question looks at side by side."""
 
 
 def run(out: Path, only: list[str], steps: int | None, seeds: int | None) -> None:
     """Train and measure what is not there yet."""
     for name in only or EXPERIMENTS:
-        count = seeds or (HEADLINE_SEEDS if name == "default" else SEEDS)
-        for seed in range(count):
-            folder = out / f"{name.replace(' ', '-')}-{seed}"
-            measured = folder / "measured.json"
+        experiment = EXPERIMENTS[name]
+        trained = EXPERIMENTS[experiment.of] if experiment.of else experiment
+        for seed in range(seeds or experiment.seeds):
+            folder = out / f"{(experiment.of or name).replace(' ', '-')}-{seed}"
+            measured = folder / f"measured-{experiment.weights}.json"
             if measured.exists():
                 continue
             if not (folder / "summary.json").exists():
-                _train(folder, {**EXPERIMENTS[name], "seed": seed}, steps)
-            figures = {"experiment": name, "seed": seed, **measure_run(folder)}
+                _train(folder, {**trained.settings, "seed": seed}, steps)
+            found = {
+                "experiment": name,
+                "seed": seed,
+                **measure_run(folder, experiment.weights),
+            }
             staged = measured.with_suffix(".part")
-            staged.write_text(json.dumps(figures, indent=1), encoding="utf-8")
+            staged.write_text(json.dumps(found, indent=1), encoding="utf-8")
             staged.replace(measured)
             print(f"{name}, seed {seed}: measured", file=sys.stderr, flush=True)
 
@@ -78,41 +123,38 @@ def _train(folder: Path, settings: Mapping[str, Any], steps: int | None) -> None
     )
 
 
-def report(out: Path) -> str:
-    """The table of everything measured, means over seeds."""
-    runs = [json.loads(p.read_text(encoding="utf-8")) for p in sorted(out.glob("*/measured.json"))]
-    names = [name for name in EXPERIMENTS if any(r["experiment"] == name for r in runs)]
-    columns = list(dict.fromkeys(key for r in runs for key in r["figures"]))
-    lines = ["| run | seeds | " + " | ".join(columns) + " |", "|---" * (len(columns) + 2) + "|"]
-    for name in names:
-        of_name = [r for r in runs if r["experiment"] == name]
-        cells = [_cell([r["figures"].get(key) for r in of_name]) for key in columns]
-        lines.append(f"| {name} | {len(of_name)} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def _cell(values: list[float | None]) -> str:
-    known = [value for value in values if value is not None]
-    if not known:
-        return "–"
-    mean = sum(known) / len(known)
-    spread = f" ({min(known):.2f} to {max(known):.2f})" if len(known) > 1 else ""
-    return f"{mean:.2f}{spread}"
-
-
 def main() -> None:
-    """Run the campaign, or print what it found."""
+    """Run the campaign, print and write what it found, or draw that."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["run", "report"])
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--only", nargs="*", choices=list(EXPERIMENTS), default=[])
-    parser.add_argument("--steps", type=int, help="updates of each run; default: a run's own")
-    parser.add_argument("--seeds", type=int, help="default: three for the headline, else two")
+    what = parser.add_subparsers(dest="what", required=True)
+    running = what.add_parser("run", help="train and measure what is not there yet")
+    running.add_argument("--out", type=Path, required=True, help="folder of the runs")
+    running.add_argument("--only", nargs="*", choices=list(EXPERIMENTS), default=[])
+    running.add_argument("--steps", type=int, help="updates of each run; default: a run's own")
+    running.add_argument("--seeds", type=int, help="default: three for the headline, else two")
+    reporting = what.add_parser("report", help="print the table")
+    reporting.add_argument("--out", type=Path, required=True, help="folder of the runs")
+    reporting.add_argument("--json", type=Path, help="file for the table and every figure")
+    plotting = what.add_parser("plot", help="draw one SVG for each contrast")
+    plotting.add_argument("--json", type=Path, required=True, help="file that report wrote")
+    plotting.add_argument("--out", type=Path, required=True, help="folder of the pictures")
     arguments = parser.parse_args()
-    keep_freed_memory()
+    if arguments.what == "plot":
+        if not arguments.json.is_file():
+            parser.error(f"--json {arguments.json}: no such file; let report write it first")
+        for file in draw_plots(json.loads(arguments.json.read_text("utf-8")), arguments.out):
+            print(file)
+        return
     if arguments.what == "run":
+        keep_freed_memory()
         run(arguments.out, arguments.only, arguments.steps, arguments.seeds)
-    print(report(arguments.out))
+    summary = summarise(arguments.out, CONTRASTS)
+    if not summary["runs"]:
+        parser.error(f"--out {arguments.out}: nothing was measured there yet; see run")
+    print(markdown(summary["table"]))
+    if arguments.what == "report" and arguments.json:
+        text = json.dumps(summary, indent=1, ensure_ascii=False) + "\n"
+        replace_text(arguments.json, text)
 
 
 if __name__ == "__main__":

@@ -1,119 +1,204 @@
 """What a trained run is measured by: a second judge, and measures that are no judge.
 
-Start model and trained model paint the same held-out scenes from the same noise, by an edit's
-own number of steps and from where an edit of the task begins. Columns of ``measure_run``:
+Start model and trained model paint the same held-out scenes from the same noise, as an edit does:
+its number of steps, from where an edit of the task begins. All measures but one see the pictures
+that an edit hands out, colours and fine detail matched to the surroundings; drift sees what the
+model painted, as an edit puts back every pixel outside the mask. Names of what ``measure_run``
+finds:
 
 - ``TASK/DIMENSION``: how often the second judge prefers the trained model's picture.
-- ``TASK seam``, ``TASK drift``: step across the mask's edge, and change outside the mask before
-  the picture is put back, as ratios to the start model's; below 1 is better.
+- ``TASK seam``: the step across the mask's edge, as a ratio to the start model's; below 1 is
+  better.
+- ``TASK drift``: change outside the mask before the sample's own pixels are put back, as a ratio
+  to the start model's; below 1 is better.
 - ``removal dB``: change of the PSNR inside the mask to the true background.
-- ``fill named``: share of things that a separately trained classifier names, and beside it
-  ``fill named at start`` in the start model's pictures. Where nearly all are named at once, the
-  share says little, and ``fill surer`` more: by how much the classifier's logarithm of the
-  probability of the right word has grown, in the mean; above 0 is better.
+- ``removal LPIPS``: distance inside the mask to the true background by a learned measure
+  (``onefill.pocket.perceptual``), as a ratio to the start model's; below 1 is better. Only
+  where its weights are installed.
+- ``fill named``: share of things that a separately trained classifier names, and ``fill named at
+  start`` in the start model's pictures. Where nearly all are named at once, the share says little,
+  and ``fill surer`` more: by how much the classifier's logarithm of the probability of the right
+  word has grown, in the mean; above 0 is better.
+- ``text read``: share of written words that an OCR library reads without a wrong letter, and
+  ``text read at start``. Only where the library is installed.
+
+A run lacks what belongs to tasks that it did not train.
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from onefill.data.source import open_source
-from onefill.images import image_to_array, read_image
+from onefill.edit.reading import Reader, missing_packages, open_reader
 from onefill.pocket import embedded, vocabulary
-from onefill.pocket.classifier import load_classifier, views_of
-from onefill.pocket.held_out import read_held_out
+from onefill.pocket.classifier import Classifier, load_classifier, views_of
+from onefill.pocket.held_out import (
+    HeldOut,
+    Pictures,
+    as_tensor,
+    hand_out,
+    paint_whole,
+    read_held_out,
+)
+from onefill.pocket.measures import psnr
 from onefill.pocket.pairs import ALIGNMENT, DIMENSIONS, LABELS, NOTHING, TASK_DIMENSIONS
+from onefill.pocket.perceptual import Perceptual, find_weights, load_perceptual
+from onefill.pocket.score_background import apart
+from onefill.pocket.score_text import read_rightly
 from onefill.pocket.second_judge import SecondJudge, load_second_judge
 from onefill.policy.flux_fill import FluxFillPolicy
 from onefill.policy.loading import load_policy
-from onefill.policy.sampler import Sampling
-from onefill.rl.batch import Batch, make_batch
 from onefill.rl.monitor import outside_drift, seam_error
 from onefill.rl.reference import StartWeights
-from onefill.rl.rollout import painted
-from onefill.tasks.registry import load_tasks
 
-_COUNT, _SEED, _PART = 100, 5, 25
+_COUNT, _SEED = 100, 5
+
+Figures = dict[str, float]
 
 
-def measure_run(folder: Path) -> dict[str, dict[str, float]]:
-    """Every figure of a finished run with an adapter; see the module for their names."""
+@dataclass(frozen=True)
+class Painted:
+    """What a model made of held-out scenes.
+
+    Attributes:
+        whole: as painted, (N, 3, H, W) in [0, 1].
+        finished: as an edit hands it out, uint8 (N, H, W, 3).
+    """
+
+    whole: Tensor
+    finished: Pictures
+
+
+def measure_run(folder: Path, weights: str = "adapter") -> dict[str, Any]:
+    """Measure a finished run.
+
+    Args:
+        folder: of the run, which has trained an adapter.
+        weights: which of its adapters, ``adapter`` or ``adapter-average``.
+
+    Returns:
+        ``figures``: see the module. ``scenes``: of how many scenes each share by the second
+        judge is. ``own``: what the run's own judge said at its end, by ``TASK/DIMENSION``;
+        it saw the weights of ``adapter``. ``steps``: updates of the run.
+    """
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    policy = load_policy(embedded.resolve("policies", "pocket"))
-    policy.load_adapter(folder / "adapter")
-    second = load_second_judge(embedded.SECOND_JUDGE)
-    figures: dict[str, float] = {}
+    policy = _policy()
+    policy.load_adapter(folder / weights)
+    figures: Figures = {}
+    counts: dict[str, int] = {}
     for name in summary["tasks"]:
         if name not in TASK_DIMENSIONS:
             continue
-        batch = _held_out(name, policy)
-        start, trained = _paint_both(policy, batch)
-        before, after = batch.paste(start), batch.paste(trained)
-        figures |= _second_opinions(second, name, batch, before, after)
-        figures[f"{name} seam"] = seam_error(after, batch.masks) / seam_error(before, batch.masks)
-        figures[f"{name} drift"] = outside_drift(
-            trained, batch.images, batch.masks
-        ) / outside_drift(start, batch.images, batch.masks)
-        if name == "removal":
-            truth = _true_backgrounds(len(batch))
-            figures["removal dB"] = float(
-                (_psnr(after, truth, batch.masks) - _psnr(before, truth, batch.masks)).mean()
-            )
-        if name == "fill":
-            named, sure = _named(batch, after)
-            named_at_start, sure_at_start = _named(batch, before)
-            figures |= {"fill named": named, "fill named at start": named_at_start}
-            figures["fill surer"] = sure - sure_at_start
-    return {"figures": figures}
+        scenes, before = _scenes(name), _at_start(name)
+        after = _paint(policy, scenes)
+        for dimension, wins in second_opinions(_second_judge(), scenes, before, after).items():
+            figures[f"{name}/{dimension}"] = float(wins.mean())
+            counts[f"{name}/{dimension}"] = len(wins)
+        figures |= seam_and_drift(scenes, before, after)
+        figures |= measures_of_task(scenes, before, after)
+    own = {
+        f"{task}/{dimension}": found["end"]
+        for task, dimensions in summary["win_rate"].items()
+        for dimension, found in dimensions.items()
+    }
+    return {"figures": figures, "scenes": counts, "own": own, "steps": summary["steps"]}
 
 
-def _held_out(name: str, policy: FluxFillPolicy) -> Batch:
-    task = load_tasks().get(name)
-    if name == "removal":  # in the order of the scenes' file, for their true backgrounds
-        scenes = read_held_out(embedded.scenes("heldout"), name)
-        names = [str(row["image"]) for row in scenes.rows[:_COUNT]]
-        pictures = torch.from_numpy(scenes.pictures[:_COUNT]).permute(0, 3, 1, 2).float() / 255
-        masks = torch.from_numpy(scenes.masks[:_COUNT]).float()[:, None]
-        every = [task] * len(names)
-        return Batch(every, pictures, masks, [None] * len(names), names, names)
-    source = open_source(embedded.scenes("heldout"), [task], 0)
-    count = min(_COUNT, source.count(name))
-    return make_batch(task, source.batch(name, 0, count, policy.settings.size), "cpu")
+def measures_of_task(scenes: HeldOut, before: Painted, after: Painted) -> Figures:
+    """What is measured of one task alone, as far as its packages are installed."""
+    task = scenes.task.name
+    if task == "removal":
+        return nearness(scenes, before, after)
+    if task == "fill":
+        return names(scenes, before, after)
+    if task == "text" and not missing_packages():
+        return {
+            "text read": float(read_rightly(_reader(), after.finished, scenes).mean()),
+            "text read at start": _read_at_start(),
+        }
+    return {}
 
 
-def _paint_both(policy: FluxFillPolicy, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Whole pictures by the start model and by the trained one, from the same noise."""
-    sampler = Sampling().settle(policy, batch.task.name)
-    start: list[Tensor] = []
-    trained: list[Tensor] = []
-    for first in range(0, len(batch), _PART):
-        part = batch.select(range(first, min(first + _PART, len(batch))))
-        conditions = policy.encode(part.images, part.masks, part.prompts)
-        noise = policy.noise(conditions, torch.Generator().manual_seed(_SEED + first))
-        trained.append(painted(policy, part, conditions, noise, sampler))
-        with StartWeights(policy, "lora").active():
-            start.append(painted(policy, part, conditions, noise, sampler))
-    return torch.cat(start), torch.cat(trained)
+def second_opinions(
+    second: SecondJudge, scenes: HeldOut, before: Painted, after: Painted
+) -> dict[str, np.ndarray]:
+    """By dimension, whether the second judge prefers ``after``, for each scene it is asked about.
 
-
-def _second_opinions(
-    second: SecondJudge, name: str, batch: Batch, before: Tensor, after: Tensor
-) -> dict[str, float]:
-    asked = torch.tensor([_label(words) for words in batch.words])
+    It is asked about text alignment only where a scene has words.
+    """
+    asked = torch.tensor([_label(words) for words in scenes.batch.words])
     found = {}
-    for dimension in TASK_DIMENSIONS[name]:
-        if dimension == ALIGNMENT and (asked == NOTHING).all():
+    for dimension in TASK_DIMENSIONS[scenes.task.name]:
+        counted = asked != NOTHING if dimension == ALIGNMENT else torch.ones_like(asked).bool()
+        if not counted.any():
             continue
-        columns = torch.full((len(batch),), DIMENSIONS.index(dimension))
+        columns = torch.full((len(scenes),), DIMENSIONS.index(dimension))
         with torch.no_grad():
-            p = second.prob_first_better(after * 255, before * 255, columns, asked)
-        counted = p[asked != NOTHING] if dimension == ALIGNMENT else p
-        found[f"{name}/{dimension}"] = float((counted > 0.5).float().mean())
+            p = second.prob_first_better(
+                as_tensor(after.finished) * 255, as_tensor(before.finished) * 255, columns, asked
+            )
+        found[dimension] = (p > 0.5)[counted].numpy()
     return found
+
+
+def seam_and_drift(scenes: HeldOut, before: Painted, after: Painted) -> Figures:
+    """Seam and drift as ratios to the start model's; see the module."""
+    task, batch = scenes.task.name, scenes.batch
+
+    def seam(painted: Painted) -> float:
+        return seam_error(as_tensor(painted.finished), batch.masks)
+
+    def drift(painted: Painted) -> float:
+        return outside_drift(painted.whole, batch.images, batch.masks)
+
+    return {
+        f"{task} seam": seam(after) / seam(before),
+        f"{task} drift": drift(after) / drift(before),
+    }
+
+
+def nearness(scenes: HeldOut, before: Painted, after: Painted) -> Figures:
+    """How much nearer removals came to the true backgrounds inside their masks."""
+
+    def decibel(painted: Painted) -> float:
+        cases = zip(painted.finished, scenes.truths, scenes.masks, strict=True)
+        return float(np.mean([psnr(p[m], t[m]) for p, t, m in cases]))
+
+    figures = {"removal dB": decibel(after) - decibel(before)}
+    if find_weights() is not None:
+        perceptual = _perceptual()
+        distances = [
+            apart(perceptual, painted.finished, scenes.truths, scenes.masks).mean()
+            for painted in (after, before)
+        ]
+        figures["removal LPIPS"] = float(distances[0] / distances[1])
+    return figures
+
+
+def names(scenes: HeldOut, before: Painted, after: Painted) -> Figures:
+    """What the classifier names in fills, and how sure it is of the right word."""
+    right = torch.tensor([vocabulary.WORDS.index(row["word"]) for row in scenes.rows])
+
+    def said(painted: Painted) -> tuple[float, float]:
+        with torch.no_grad():
+            log_p = _classifier()(views_of(painted.finished, scenes.masks)).log_softmax(1)
+        share = (log_p.argmax(1) == right).float().mean()
+        return float(share), float(log_p.gather(1, right[:, None]).mean())
+
+    (named, sure), (named_at_start, sure_at_start) = said(after), said(before)
+    return {
+        "fill named": named,
+        "fill named at start": named_at_start,
+        "fill surer": sure - sure_at_start,
+    }
 
 
 def _label(words: str | None) -> int:
@@ -122,31 +207,50 @@ def _label(words: str | None) -> int:
     return LABELS.index(named) if named else NOTHING
 
 
-def _true_backgrounds(count: int) -> Tensor:
-    folder = embedded.scenes("heldout")
-    rows = read_held_out(folder, "removal").rows[:count]
-    return torch.stack(
-        [torch.from_numpy(image_to_array(read_image(folder / row["truth"]))) for row in rows]
-    )
+def _paint(policy: FluxFillPolicy, scenes: HeldOut) -> Painted:
+    whole = paint_whole(policy, scenes, _SEED)
+    return Painted(whole, hand_out(policy, scenes, whole))
 
 
-def _psnr(pictures: Tensor, truth: Tensor, masks: Tensor) -> Tensor:
-    """PSNR in dB (B,) inside the masks."""
-    error = ((pictures - truth).square() * masks).sum((1, 2, 3)) / (3 * masks.sum((1, 2, 3)))
-    return -10 * torch.log10(error.clamp(min=1e-6))
+# Models, scenes and the start model's pictures are those of every run of a campaign.
 
 
-def _named(batch: Batch, pictures: Tensor) -> tuple[float, float]:
-    """Share of pictures whose thing is named, and the mean log-probability of its word."""
-    model = load_classifier(embedded.CLASSIFIER)
-    labels = torch.tensor([_label(words) for words in batch.words])
-    known = labels < len(vocabulary.WORDS)
-    views = views_of(
-        (pictures * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy(),
-        batch.masks[:, 0].bool().numpy(),
-    )
-    with torch.no_grad():
-        said = model(views[known]).log_softmax(1)
-    right = labels[known]
-    sure = said.gather(1, right[:, None]).mean()
-    return float((said.argmax(1) == right).float().mean()), float(sure)
+@cache
+def _policy() -> FluxFillPolicy:
+    return load_policy(embedded.resolve("policies", "pocket"))
+
+
+@cache
+def _second_judge() -> SecondJudge:
+    return load_second_judge(embedded.SECOND_JUDGE)
+
+
+@cache
+def _classifier() -> Classifier:
+    return load_classifier(embedded.CLASSIFIER)
+
+
+@cache
+def _perceptual() -> Perceptual:
+    return load_perceptual()
+
+
+@cache
+def _reader() -> Reader:
+    return open_reader()
+
+
+@cache
+def _scenes(task: str) -> HeldOut:
+    return read_held_out(embedded.scenes("heldout"), task).select(slice(_COUNT))
+
+
+@cache
+def _at_start(task: str) -> Painted:
+    with StartWeights(_policy(), "lora").active():
+        return _paint(_policy(), _scenes(task))
+
+
+@cache
+def _read_at_start() -> float:
+    return float(read_rightly(_reader(), _at_start("text").finished, _scenes("text")).mean())

@@ -3,8 +3,9 @@
 python scripts/make_doc_tables.py [--check] [--docs FOLDER]
 
 A block stands between `<!-- generated: NAME -->` and `<!-- end -->`. It comes from the code, from
-the embedded judge's card, or from docs/figures/pocket-score.json, which is what
-`onefill pocket score --json` printed.
+the embedded judge's card, from docs/figures/pocket-score.json, which is what
+`onefill pocket score --json` printed, or from docs/figures/rl-evidence.json, which is what
+`bench/rl_evidence.py report --json` wrote.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,7 @@ ROOT = Path(__file__).parents[1]
 REMAKE = "python scripts/make_doc_tables.py"
 EXAMPLE = ROOT / "examples" / "onefill-restore"
 SCORE = ROOT / "docs" / "figures" / "pocket-score.json"
+EVIDENCE = ROOT / "docs" / "figures" / "rl-evidence.json"
 
 _BLOCK = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _ATTRIBUTE = re.compile(r"^ {0,4}(\w+): ")
@@ -164,6 +167,14 @@ def policy_score() -> str:
     return _table(("what", "measured (95 % interval)", "floor", "aim"), rows)
 
 
+def rl_evidence(table: str) -> str:
+    """A table of what RL runs were measured by: ``table`` of all, ``cells`` of the headline."""
+    if not EVIDENCE.is_file():
+        return "Not measured yet: `bench/rl_evidence.py` does."
+    found = json.loads(EVIDENCE.read_text(encoding="utf-8"))[table]
+    return _table(found["head"], found["rows"])
+
+
 def judge_accuracy() -> str:
     """The embedded judge's accuracy on held-out pairs, by task and dimension, from its card."""
     (judge,) = (model for model in embedded.describe("judges") if model.name == "pocket")
@@ -200,6 +211,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "split": split_table,
     "policy-score": policy_score,
     "judge-accuracy": judge_accuracy,
+    "rl-evidence": partial(rl_evidence, "table"),
+    "rl-evidence-cells": partial(rl_evidence, "cells"),
     "example-module": example_module,
     "example-project": example_project,
 }

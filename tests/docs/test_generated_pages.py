@@ -9,6 +9,7 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -75,15 +76,20 @@ def test_a_changed_question_of_the_judge_is_told_by_page(tmp_path: Path) -> None
     assert page.read_text(encoding="utf-8") == text
 
 
-def test_the_policy_table_is_what_was_measured(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
     spec = importlib.util.spec_from_file_location(
         "make_doc_tables", ROOT / "scripts" / "make_doc_tables.py"
     )
     assert spec is not None and spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_policy_table_is_what_was_measured(
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     figures: dict[str, Figure | Unmeasured] = dict.fromkeys(GOALS, NEEDS_PACKAGES)
     figures["fill/seam"] = Figure(value=1.2, low=1.1, high=1.3, note="6.0 against 5.0")
     file = tmp_path / "score.json"
@@ -100,3 +106,22 @@ def test_the_policy_table_is_what_was_measured(
         "≤ 1.10 × |",
     ]
     assert sum("pip install 'onefill[score]'" in line for line in lines) == len(GOALS) - 1
+
+
+def test_the_evidence_of_runs_is_what_was_measured(
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "rl-evidence.json"
+    monkeypatch.setattr(script, "EVIDENCE", file)
+    page = "".join(
+        f"<!-- generated: {n} -->\n<!-- end -->\n" for n in ("rl-evidence", "rl-evidence-cells")
+    )
+    assert script.fill_page(page).count("Not measured yet") == 2
+    tables = {
+        name: {"head": ["run", name], "rows": [["default", of]]}
+        for name, of in (("table", "81 (77 to 84)"), ("cells", "79"))
+    }
+    file.write_text(json.dumps(tables), encoding="utf-8")
+    filled = script.fill_page(page)
+    assert "| run | table |\n| --- | --- |\n| default | 81 (77 to 84) |\n" in filled
+    assert "| default | 79 |" in filled

@@ -108,12 +108,33 @@ def paint(
     Raises:
         BadInput: a prompt is longer than the policy reads.
     """
+    return hand_out(policy, scenes, paint_whole(policy, scenes, seed, sampling))
+
+
+def paint_whole(
+    policy: FluxFillPolicy, scenes: HeldOut, seed: int, sampling: Sampling | None = None
+) -> Tensor:
+    """Whole pictures before an edit's finishing, (N, 3, H, W) in [0, 1] on the CPU; see ``paint``.
+
+    Raises:
+        BadInput: a prompt is longer than the policy reads.
+    """
     sampler = (sampling or Sampling()).settle(policy, scenes.task.name)
     painted = []
     for first in range(0, len(scenes), _BATCH):
         places = range(first, min(first + _BATCH, len(scenes)))
         part = scenes.batch.select(places).to(policy.device)
         whole = painted_from_seed(policy, part, sampler, seed, Purpose.HELD_OUT_NOISE, places)
-        levels = (part.finish(whole, detail=sampler.detail) * 255 + 0.5).to(torch.uint8)
-        painted.append(levels.permute(0, 2, 3, 1).cpu().numpy())
-    return np.concatenate(painted)
+        painted.append(whole.cpu())
+    return torch.cat(painted)
+
+
+def hand_out(policy: FluxFillPolicy, scenes: HeldOut, painted: Tensor) -> Pictures:
+    """What an edit hands out of ``paint_whole``: uint8 (N, H, W, 3).
+
+    Colours are matched to the surroundings, detail is given where the policy wants it for the
+    task, and pixels outside the masks are the scenes' own.
+    """
+    detail = Sampling().settle(policy, scenes.task.name).detail
+    levels = (scenes.batch.finish(painted, detail=detail) * 255 + 0.5).to(torch.uint8)
+    return levels.permute(0, 2, 3, 1).numpy()

@@ -59,7 +59,7 @@ def score_removal(
     }
     if perceptual is not None:
         measured["lpips"] = {
-            name: _apart(perceptual, made, truths, masks) for name, made in results.items()
+            name: apart(perceptual, made, truths, masks) for name, made in results.items()
         }
     kinds = np.array([kind_of(*case) for case in zip(truths, masks, strict=True)])
     figures: dict[str, Figure | Unmeasured] = {}
@@ -82,7 +82,7 @@ def score_extend(
     measured = {}
     if perceptual is not None:
         measured["lpips"] = {
-            name: _apart(perceptual, made, scenes.truths, everywhere)
+            name: apart(perceptual, made, scenes.truths, everywhere)
             for name, made in results.items()
         }
     places = np.arange(len(scenes))
@@ -99,7 +99,7 @@ def _results(
     return {EDIT: paint(policy, scenes, seed), **filled}
 
 
-def _apart(
+def apart(
     perceptual: Perceptual, pictures: Pictures, truths: Pictures, where: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
     """LPIPS of every picture to its truth, (N,): the mean over the pixels of ``where``."""
