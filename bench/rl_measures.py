@@ -189,7 +189,7 @@ def names(scenes: HeldOut, before: Painted, after: Painted) -> Figures:
 
     def said(painted: Painted) -> tuple[float, float]:
         with torch.no_grad():
-            log_p = _classifier()(views_of(painted.finished, scenes.masks)).log_softmax(1)
+            log_p = _classifier().look(views_of(painted.finished, scenes.masks)).log_softmax(1)
         share = (log_p.argmax(1) == right).float().mean()
         return float(share), float(log_p.gather(1, right[:, None]).mean())
 
