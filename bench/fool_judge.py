@@ -11,7 +11,8 @@ the reward of `onefill train` rises; the changed copy is then asked about with f
   fill and removal scenes, the policy's own result as the reference.
 
 The pixels are led by the reward as the paper has it and in every way that a run's `reward`
-section can harden it; with --also, by the mean of two judges as well. Printed for each: P(yes) of
+section can harden it (shift and resize are a run's default), with --also by the mean of two judges
+as well; the policy as the paper has it and by default. Printed for each: P(yes) of
 the judge after, P(yes) of the second judge after, how far the two have parted, and the change of
 the PSNR to the clean picture; for measure, what both judges say of the clean picture itself. A
 judge that cannot be fooled gains only where the others agree. One JSON document.
@@ -82,16 +83,16 @@ def symmetric(judge: Judge, first: Tensor, second: Tensor, queries: list[str]) -
 
 def ways_to_ask(also: str | None) -> dict[str, RewardConfig]:
     """Every way of asking that is compared, by name."""
-    moved = {"shift": 3, "resize": 0.1}
+    still = {"shift": 0, "resize": 0.0}
     ways = {
-        "plain": RewardConfig(),
-        "noise": RewardConfig(noise=0.05),
-        "shift and resize": RewardConfig(**moved),
-        "both orders": RewardConfig(symmetric=True),
-        "all three": RewardConfig(noise=0.05, symmetric=True, **moved),
+        "plain": RewardConfig(**still),
+        "noise": RewardConfig(noise=0.05, **still),
+        "both orders": RewardConfig(symmetric=True, **still),
+        "shift and resize": RewardConfig(),
+        "all three": RewardConfig(noise=0.05, symmetric=True),
     }
     if also is not None:
-        ways["two judges"] = RewardConfig(judges=[also])
+        ways["two judges"] = RewardConfig(judges=[also], **still)
     return ways
 
 
@@ -155,9 +156,10 @@ def fool_pixels(
 
 
 def fool_policy(
-    judge: Judge, second: SecondJudge, count: int, steps: int, seed: int
+    judge: Judge, second: SecondJudge, count: int, config: RewardConfig, steps: int, seed: int
 ) -> dict[str, Row]:
     """A LoRA on the embedded policy, per task, all dimensions but text alignment together."""
+    reward = Reward([judge], config, seed)
     folder = embedded.scenes("heldout")
     rows: dict[str, Row] = {}
     for task in ("fill", "removal"):
@@ -182,18 +184,21 @@ def fool_policy(
             start = painted(policy.sample(conditions, noise, steps=count_steps, guidance=guidance))
         optimizer = torch.optim.Adam(policy.trainable_parameters().values(), lr=6e-4)
         generator = torch.Generator().manual_seed(seed)
-        for _ in range(steps):
+        asked = Questions(
+            [query for d in dimensions for query in questions(task, d, [None] * count)],
+            [*range(count)] * len(dimensions),
+            {task: {d: [*range(n * count, (n + 1) * count)] for n, d in enumerate(dimensions)}},
+        )
+        for step in range(steps):
             until = int(torch.randint(count_steps // 2, count_steps, (1,), generator=generator))
             x, sigma = policy.partial(
                 conditions, noise, steps=count_steps, guidance=guidance, until=until
             )
             image = painted(policy.one_step_x0(x, sigma, conditions, guidance=guidance))
-            loss = sum(
-                -judge.logits(image, start, questions(task, d, [None] * count)).sum()
-                for d in dimensions
-            )
+            answers = reward.logits(image, start, asked, step, range(count))[task]
+            loss = -torch.stack([logits.sum() for logits in answers.values()]).sum()
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[union-attr]
+            loss.backward()
             optimizer.step()
         with torch.no_grad():
             end = painted(policy.sample(conditions, noise, steps=count_steps, guidance=guidance))
@@ -252,7 +257,11 @@ def main() -> None:
             }
         }
         if not arguments.skip_policy:
-            report[name]["policy"] = fool_policy(judges[0], second, arguments.pairs, *settings)
+            ways = ways_to_ask(None)
+            report[name]["policy"] = {
+                way: fool_policy(judges[0], second, arguments.pairs, ways[way], *settings)
+                for way in ("plain", "shift and resize")
+            }
     json.dump(report, sys.stdout, indent=1)
     print()
 

@@ -66,9 +66,7 @@ EXPERIMENTS = {
     # Under the fixed reference the average is a bystander: a run without it trains the same.
     "moving average": Experiment(weights="adapter-average", of="default", seeds=3),
     "logistic": Experiment(settings={"loss": "logistic"}),
-    "robust reward": Experiment(
-        settings={"reward": {"shift": 3, "resize": 0.1, "symmetric": True}}
-    ),
+    "plain reward": Experiment(settings={"reward": {"shift": 0, "resize": 0.0}}),
 }
 """What is compared."""
 
@@ -81,7 +79,7 @@ CONTRASTS = {
     "gradient step": ("default", "early gradient", "late gradient"),
     "average": ("default", "moving average"),
     "loss": ("default", "logistic"),
-    "robust reward": ("default", "robust reward"),
+    "plain reward": ("default", "plain reward"),
 }
 """What each question looks at side by side."""
 

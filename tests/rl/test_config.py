@@ -135,3 +135,9 @@ def test_differences_are_named_by_setting():
         "steps": (RunConfig().steps, 3),
         "lora.rank": (RunConfig().lora.rank, 1),
     }
+
+
+def test_a_run_shows_its_judge_moved_pictures_unless_the_paper_s_way_is_asked_for() -> None:
+    assert (build_config(None, {}).reward.shift, build_config(None, {}).reward.resize) == (3, 0.1)
+    plain = build_config(None, {"reward": {"shift": 0, "resize": 0}}).reward
+    assert (plain.shift, plain.resize) == (0, 0)

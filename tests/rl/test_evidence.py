@@ -6,7 +6,7 @@ import importlib
 import json
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -146,7 +146,7 @@ def test_names_are_counted_and_their_probability_beside_them(measures, monkeypat
             logits[row, word if sees[row] else 0] = 5
         return logits
 
-    monkeypatch.setattr(measures, "_classifier", lambda: says)
+    monkeypatch.setattr(measures, "_classifier", lambda: SimpleNamespace(look=says))
     white = np.where(cases.masks[..., None], 255, cases.pictures).astype(np.uint8)
     figures = measures.names(cases, painted(measures, cases.pictures), painted(measures, white))
     assert (figures["fill named at start"], figures["fill named"]) == (0, 1)

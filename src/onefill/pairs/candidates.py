@@ -69,7 +69,8 @@ def draw_recipes(
         rng: decides.
     """
     steps, strength = settings.steps_for(task), settings.strength_for(task)
-    own = Recipe(steps, settings.guidance, settings.negative_prompt, strength, 1.0)
+    guidance = settings.guidance_for(task)
+    own = Recipe(steps, guidance, settings.negative_prompt, strength, 1.0)
     prompts = [settings.negative_prompt, "", *negatives]
     if settings.vocabulary:
         prompts.append(str(rng.choice(settings.vocabulary)))
@@ -78,7 +79,7 @@ def draw_recipes(
         share = float(rng.choice(_GUIDANCE_SHARES))
         recipe = Recipe(
             steps=max(1, round(steps * float(rng.choice(_STEP_SHARES)))),
-            guidance=round(1 + (settings.guidance - 1) * share, 3),
+            guidance=round(1 + (guidance - 1) * share, 3),
             negative=str(rng.choice(prompts)),
             strength=strength,
             noise=round(float(rng.uniform(*_NOISE)), 3),

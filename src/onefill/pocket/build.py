@@ -41,6 +41,9 @@ REMOVAL_STRENGTH, REMOVAL_STEPS = 0.9, 8
 Euler steps from noise. On training scenes fewer steps come nearer to what was there by PSNR and
 further from how it looks by LPIPS: a sample invents detail, its mean does not."""
 
+TEXT_GUIDANCE = 7.0
+"""Written words come out clearer for it; a thing would lose its place in the picture."""
+
 DETAIL = ["removal", "extend"]
 """Tasks that show nothing but more of the surroundings, and so have their fine detail."""
 
@@ -134,6 +137,7 @@ def policy_card(seed: int, minutes: float, samples: int) -> dict[str, Any]:
         "counts": list(vocabulary.COUNTS),
         "text_words": list(vocabulary.TEXT_WORDS),
         "task_steps": {"removal": REMOVAL_STEPS},
+        "task_guidance": {"text": TEXT_GUIDANCE},
         "strength": {"removal": REMOVAL_STRENGTH},
         "detail": DETAIL,
         "facts": {

@@ -103,11 +103,7 @@ def contact_sheet(
     for task, described in tasks.items():
         samples = choose_samples(source, task, counts[task], policy.settings.size)
         cases += paint_cases(policy, make_batch(described, samples, policy.device), seed)
-    settings = policy.settings
-    title = (
-        f"onefill, model {name}: held-out scenes, seed {seed}, {settings.steps} steps, "
-        f"guidance {settings.guidance:g}"
-    )
+    title = f"onefill, model {name}: held-out scenes, seed {seed}, painted as an edit paints them"
     return draw_sheet(title, cases, find_font())
 
 

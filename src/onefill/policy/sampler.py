@@ -29,7 +29,7 @@ class Sampling:
         own = policy.settings
         return SettledSampling(
             steps=own.steps_for(task) if self.steps is None else self.steps,
-            guidance=own.guidance if self.guidance is None else self.guidance,
+            guidance=own.guidance_for(task) if self.guidance is None else self.guidance,
             negative=own.negative_prompt if self.negative is None else self.negative,
             strength=own.strength_for(task) if self.strength is None else self.strength,
             detail=task in own.detail,

@@ -26,6 +26,7 @@ class PolicySettings(BaseModel):
         task_steps: task to Euler steps where they are others. The fewer, the nearer a result is
             to the mean of all that could stand there.
         guidance: true classifier-free guidance scale; 1.0 is off.
+        task_guidance: task to the scale where it is another.
         distilled_guidance: the scale a guidance-distilled transformer is told.
         negative_prompt: what guidance leads away from.
         strength: task to the noise level at which an edit begins, from the surroundings carried
@@ -43,6 +44,7 @@ class PolicySettings(BaseModel):
     steps: int = Field(default=50, gt=0)
     task_steps: dict[str, Annotated[int, Field(gt=0)]] = {}
     guidance: float = Field(default=4.0, ge=1.0)
+    task_guidance: dict[str, Annotated[float, Field(ge=1)]] = {}
     distilled_guidance: float = Field(default=1.0, ge=0.0)
     negative_prompt: str = "nsfw"
     strength: dict[str, Annotated[float, Field(gt=0, le=1)]] = {}
@@ -58,6 +60,10 @@ class PolicySettings(BaseModel):
     def steps_for(self, task: str) -> int:
         """Euler steps of a full denoising when the task is that one."""
         return self.task_steps.get(task, self.steps)
+
+    def guidance_for(self, task: str) -> float:
+        """True guidance scale when the task is that one."""
+        return self.task_guidance.get(task, self.guidance)
 
     def strength_for(self, task: str) -> float:
         """Noise level at which an edit begins when the task is that one; 1.0 is noise alone."""

@@ -67,7 +67,7 @@ class PenaltyConfig(_Section):
 
 
 class RewardConfig(_Section):
-    """How the judge is asked, to be harder to fool; as it stands, once, as in the paper.
+    """How the judge is asked, so that it is harder to fool; the paper's way has 0 everywhere.
 
     Before a judge looks, both images get Gaussian noise of standard deviation ``noise`` (of
     1 from black to white), are moved by up to ``shift`` pixels and enlarged or shrunk by up to the
@@ -76,8 +76,8 @@ class RewardConfig(_Section):
     """
 
     noise: Least0 = 0.0
-    shift: Annotated[int, Field(ge=0)] = 0
-    resize: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    shift: Annotated[int, Field(ge=0)] = 3
+    resize: Annotated[float, Field(ge=0, lt=1)] = 0.1
     symmetric: bool = False
     judges: list[str] = []
 
