@@ -188,8 +188,7 @@ def names(scenes: HeldOut, before: Painted, after: Painted) -> Figures:
     right = torch.tensor([vocabulary.WORDS.index(row["word"]) for row in scenes.rows])
 
     def said(painted: Painted) -> tuple[float, float]:
-        with torch.no_grad():
-            log_p = _classifier().look(views_of(painted.finished, scenes.masks)).log_softmax(1)
+        log_p = _classifier().look(views_of(painted.finished, scenes.masks)).log_softmax(1)
         share = (log_p.argmax(1) == right).float().mean()
         return float(share), float(log_p.gather(1, right[:, None]).mean())
 

@@ -9,7 +9,14 @@ from diffusers import AutoencoderTiny
 from torch import Tensor
 
 from onefill.pocket import embedded
-from onefill.pocket.judge_training_chains import AT_ONCE, DRAWN, LATENT_STEP, PIXEL_STEP, Chains
+from onefill.pocket.judge_training_chains import (
+    AT_ONCE,
+    DRAWN,
+    LATENT_STEP,
+    PIXEL_STEP,
+    Answers,
+    Chains,
+)
 from onefill.pocket.pairs import DIMENSIONS, GRID, NOTHING
 from onefill.pocket.pairs_cache import TASKS, Contests
 from onefill.pocket.scenes import SIZE
@@ -35,7 +42,7 @@ def contests() -> Contests:
     )
 
 
-def _light_is_better(slope: float) -> tuple[Tensor, object]:
+def _light_is_better(slope: float) -> tuple[Tensor, Answers]:
     weight = torch.tensor(slope, requires_grad=True)
 
     def answers(queries: list[str], first: Tensor, second: Tensor) -> Tensor:
@@ -43,6 +50,16 @@ def _light_is_better(slope: float) -> tuple[Tensor, object]:
         return weight * (first - second).mean((1, 2, 3))
 
     return weight, answers
+
+
+def _gradients(chains: Chains, weight: Tensor, answers: Answers, steps: int) -> list[float]:
+    """What the loss of each of some steps asks of the weight."""
+    found = []
+    for step in range(steps):
+        weight.grad = None
+        chains.loss(answers, np.random.default_rng(step)).backward()
+        found.append(float(weight.grad))
+    return found
 
 
 def _tasks() -> dict[str, object]:
@@ -53,11 +70,7 @@ def test_chains_climb_and_a_judge_that_likes_what_harms_is_told_so(contests: Con
     """Clean pictures become too light, which this judge likes: its weight has to fall."""
     weight, answers = _light_is_better(1.0)
     chains = Chains(contests, _tasks(), None, seed=0)
-    fell = []
-    for step in range(120):
-        weight.grad = None
-        chains.loss(answers, np.random.default_rng(step)).backward()
-        fell.append(float(weight.grad))
+    fell = _gradients(chains, weight, answers, 120)
     assert np.mean(fell[60:]) > 0.5
     assert chains.parted > 0.2
     climbed = torch.stack([chain.change.mean() for chain in chains._alive])
@@ -76,11 +89,7 @@ def test_a_judge_that_likes_what_helps_is_not_told_otherwise(contests: Contests)
     levels[:, 0] = 0
     changed = Contests(**{**vars(contests), "pictures": dark, "levels": levels})
     chains = Chains(changed, _tasks(), None, seed=0)
-    rises = []
-    for step in range(6):
-        weight.grad = None
-        chains.loss(answers, np.random.default_rng(step)).backward()
-        rises.append(float(weight.grad))
+    rises = _gradients(chains, weight, answers, 6)
     # Three in four begin dark; a lower loss lies at a larger weight.
     assert np.mean(rises[2:]) < 0
 

@@ -17,6 +17,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -239,7 +240,7 @@ def harden(
     vae = AutoencoderTiny.from_pretrained(Path(embedded.resolve("policies", "pocket")) / "vae")
     vae.eval().requires_grad_(False)
     kinds = [Chains(contests, student.tasks, moved, seed) for moved in (None, vae)]
-    steps = 0
+    turns = cycle(reversed(kinds))
 
     def answers(queries: list[str], first: Tensor, second: Tensor) -> Tensor:
         tokens = student.tower(torch.cat([first, second])).view(2, len(first), TOKENS, -1)
@@ -247,12 +248,10 @@ def harden(
         return logits
 
     def step(rng: np.random.Generator) -> Losses:
-        nonlocal steps
-        steps += 1
         batch, pairs = _contests_and_pairs(student, contests, rng)
         losses = partial(_all_losses, student, batch, pairs)
         moved = in_both_lights(batch["pictures"], losses, WEIGHTS, rng)
-        return {**moved, "led": kinds[steps % 2].loss(answers, rng)}
+        return {**moved, "led": next(turns).loss(answers, rng)}
 
     def measure() -> dict[str, float]:
         parted = {f"{kind} parted": c.parted for kind, c in zip(_CHAINED, kinds, strict=True)}
