@@ -18,11 +18,11 @@ import numpy as np
 
 from onefill.allocator import keep_freed_memory
 from onefill.pocket import embedded
-from onefill.pocket.held_out import HeldOut, as_tensor, paint, read_held_out
+from onefill.pocket.held_out import HeldOut, paint, read_held_out
 from onefill.pocket.inpainting import REMOVAL
-from onefill.pocket.measures import psnr
 from onefill.pocket.perceptual import load_perceptual
 from onefill.pocket.pool import draw_pool
+from onefill.pocket.score_background import apart, decibels
 from onefill.pocket.sources import TRAIN
 from onefill.policy.flux_fill import FluxFillPolicy
 from onefill.policy.loading import load_policy
@@ -35,7 +35,7 @@ WAYS = ((3, 0.8), (8, 0.9), (16, 0.9), (16, 1.0))
 
 def measures(policy: FluxFillPolicy, scenes: HeldOut) -> dict[str, dict[str, float]]:
     """Mean PSNR in dB and LPIPS inside the masks for each of ``WAYS``, and for PatchMatch."""
-    perceptual, truths = load_perceptual(), as_tensor(scenes.truths)
+    perceptual = load_perceptual()
     fill = REMOVAL["PatchMatch"]
     made = {
         f"{steps} steps, strength {strength}": paint(
@@ -47,11 +47,11 @@ def measures(policy: FluxFillPolicy, scenes: HeldOut) -> dict[str, dict[str, flo
     made["PatchMatch"] = np.stack([fill(*case) for case in cases])
     found = {}
     for name, pictures in made.items():
-        maps = perceptual(as_tensor(pictures), truths).numpy()
-        inside = list(zip(pictures, scenes.truths, scenes.masks, maps, strict=True))
+        near = decibels(pictures, scenes.truths, scenes.masks)
+        distance = apart(perceptual, pictures, scenes.truths, scenes.masks)
         found[name] = {
-            "psnr": round(float(np.mean([psnr(p[m], t[m]) for p, t, m, _ in inside])), 2),
-            "lpips": round(float(np.mean([v[m].mean() for _, _, m, v in inside])), 3),
+            "psnr": round(float(near.mean()), 2),
+            "lpips": round(float(distance.mean()), 3),
         }
     return found
 

@@ -101,9 +101,7 @@ def run(out: Path, only: list[str], steps: int | None, seeds: int | None) -> Non
                 "seed": seed,
                 **measure_run(folder, experiment.weights),
             }
-            staged = measured.with_suffix(".part")
-            staged.write_text(json.dumps(found, indent=1), encoding="utf-8")
-            staged.replace(measured)
+            replace_text(measured, json.dumps(found, indent=1))
             print(f"{name}, seed {seed}: measured", file=sys.stderr, flush=True)
 
 

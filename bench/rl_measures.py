@@ -48,10 +48,9 @@ from onefill.pocket.held_out import (
     paint_whole,
     read_held_out,
 )
-from onefill.pocket.measures import psnr
 from onefill.pocket.pairs import ALIGNMENT, DIMENSIONS, LABELS, NOTHING, TASK_DIMENSIONS
 from onefill.pocket.perceptual import Perceptual, find_weights, load_perceptual
-from onefill.pocket.score_background import apart
+from onefill.pocket.score_background import apart, decibels
 from onefill.pocket.score_text import read_rightly
 from onefill.pocket.second_judge import SecondJudge, load_second_judge
 from onefill.policy.flux_fill import FluxFillPolicy
@@ -167,17 +166,13 @@ def seam_and_drift(scenes: HeldOut, before: Painted, after: Painted) -> Figures:
 
 def nearness(scenes: HeldOut, before: Painted, after: Painted) -> Figures:
     """How much nearer removals came to the true backgrounds inside their masks."""
-
-    def decibel(painted: Painted) -> float:
-        cases = zip(painted.finished, scenes.truths, scenes.masks, strict=True)
-        return float(np.mean([psnr(p[m], t[m]) for p, t, m in cases]))
-
-    figures = {"removal dB": decibel(after) - decibel(before)}
+    truths, masks = scenes.truths, scenes.masks
+    near, near_before = (decibels(p.finished, truths, masks).mean() for p in (after, before))
+    figures = {"removal dB": float(near) - float(near_before)}
     if find_weights() is not None:
         perceptual = _perceptual()
         distances = [
-            apart(perceptual, painted.finished, scenes.truths, scenes.masks).mean()
-            for painted in (after, before)
+            apart(perceptual, painted.finished, truths, masks).mean() for painted in (after, before)
         ]
         figures["removal LPIPS"] = float(distances[0] / distances[1])
     return figures

@@ -51,12 +51,7 @@ def score_removal(
     methods = REMOVAL if have_opencv() and have_patch_match() else {}
     results = _results(policy, scenes, seed, {**methods, **SIMPLE})
     masks, truths = scenes.masks, scenes.truths
-    measured = {
-        "psnr": {
-            name: np.array([psnr(p[m], t[m]) for p, t, m in zip(made, truths, masks, strict=True)])
-            for name, made in results.items()
-        }
-    }
+    measured = {"psnr": {name: decibels(made, truths, masks) for name, made in results.items()}}
     if perceptual is not None:
         measured["lpips"] = {
             name: apart(perceptual, made, truths, masks) for name, made in results.items()
@@ -97,6 +92,12 @@ def _results(
     cases = list(zip(scenes.pictures, scenes.masks, strict=True))
     filled = {name: np.stack([fill(*case) for case in cases]) for name, fill in methods.items()}
     return {EDIT: paint(policy, scenes, seed), **filled}
+
+
+def decibels(pictures: Pictures, truths: Pictures, where: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """PSNR in dB of every picture to its truth, (N,), over the pixels of ``where``."""
+    cases = zip(pictures, truths, where, strict=True)
+    return np.array([psnr(picture[m], truth[m]) for picture, truth, m in cases])
 
 
 def apart(
