@@ -42,10 +42,19 @@ from onefill.pocket.pairs_accuracy import held_out_pairs
 from onefill.pocket.pictures import load_pictures
 from onefill.pocket.second_judge import SecondJudge, load_second_judge
 from onefill.pocket.sources import HELD_OUT
-from onefill.pocket.vocabulary import REMOVAL_PROMPT
 from onefill.policy.loading import load_policy
-from onefill.rl.config import RewardConfig
+from onefill.policy.sampler import Sampling
+from onefill.rl.config import RewardConfig, RunConfig
+from onefill.rl.randomness import Purpose, draw_gradient_step
 from onefill.rl.reward import Questions, Reward
+from onefill.rl.rollout import (
+    full_denoising,
+    gradient_images,
+    painted_from_seed,
+    partial_denoising,
+    predicted_latents,
+)
+from onefill.rl.samplers import gradient_steps, rollout_sampler
 from onefill.tasks.registry import load_tasks
 
 Row = dict[str, float]
@@ -158,50 +167,48 @@ def fool_pixels(
 def fool_policy(
     judge: Judge, second: SecondJudge, count: int, config: RewardConfig, steps: int, seed: int
 ) -> dict[str, Row]:
-    """A LoRA on the embedded policy, per task, all dimensions but text alignment together."""
+    """A LoRA on the embedded policy, per task, all dimensions but text alignment together.
+
+    Denoised as `onefill train` does; what is measured at the end is finished as an edit is.
+    """
     reward = Reward([judge], config, seed)
     folder = embedded.scenes("heldout")
     rows: dict[str, Row] = {}
     for task in ("fill", "removal"):
         policy = load_policy(embedded.resolve("policies", "pocket"))
         policy.add_lora(rank=16, alpha=16, seed=seed)
-        scenes = read_held_out(folder, task)
-        images = as_tensor(scenes.pictures[:count])
-        masks = torch.from_numpy(scenes.masks[:count]).float()[:, None]
-        taken = scenes.rows[:count]
-        prompts = [row["prompt"] if task == "fill" else REMOVAL_PROMPT for row in taken]
-        words = [LABELS.index(row["word"]) if task == "fill" else len(LABELS) - 1 for row in taken]
-        truth = images if task == "fill" else as_tensor(scenes.truths[:count])
+        scenes = read_held_out(folder, task).select(slice(count))
+        batch, sampler = scenes.batch, Sampling().settle(policy, task)
+        words = [
+            LABELS.index(r["word"]) if task == "fill" else len(LABELS) - 1 for r in scenes.rows
+        ]
         dimensions = [d for t, d in CELLS if t == task and d != ALIGNMENT]
-        conditions = policy.encode(images, masks, prompts)
+        places = range(count)
+        measured = (policy, batch, sampler, seed, Purpose.HELD_OUT_NOISE, places)
+        start = batch.finish(painted_from_seed(*measured), detail=sampler.detail)
+        truth = as_tensor(scenes.truths)
+        conditions = policy.encode(batch.images, batch.masks, batch.prompts)
         noise = policy.noise(conditions, torch.Generator().manual_seed(seed))
-        count_steps, guidance = policy.settings.steps, policy.settings.guidance
-
-        def painted(latents: Tensor) -> Tensor:
-            return torch.where(masks > 0, policy.decode(latents, conditions), images)  # noqa: B023
-
-        with torch.no_grad():
-            start = painted(policy.sample(conditions, noise, steps=count_steps, guidance=guidance))
+        rollout = rollout_sampler(policy, task, RunConfig())
+        reference = full_denoising(policy, batch, conditions, noise, rollout)
         optimizer = torch.optim.Adam(policy.trainable_parameters().values(), lr=6e-4)
-        generator = torch.Generator().manual_seed(seed)
         asked = Questions(
             [query for d in dimensions for query in questions(task, d, [None] * count)],
-            [*range(count)] * len(dimensions),
+            [*places] * len(dimensions),
             {task: {d: [*range(n * count, (n + 1) * count)] for n, d in enumerate(dimensions)}},
         )
+        choices = gradient_steps(policy, task, rollout, RunConfig())
         for step in range(steps):
-            until = int(torch.randint(count_steps // 2, count_steps, (1,), generator=generator))
-            x, sigma = policy.partial(
-                conditions, noise, steps=count_steps, guidance=guidance, until=until
-            )
-            image = painted(policy.one_step_x0(x, sigma, conditions, guidance=guidance))
-            answers = reward.logits(image, start, asked, step, range(count))[task]
+            until = draw_gradient_step(seed, step, choices)
+            partial = partial_denoising(policy, batch, conditions, noise, rollout, until)
+            latents = predicted_latents(policy, conditions, partial, rollout)
+            image = gradient_images(policy, batch, conditions, latents)
+            answers = reward.logits(image, reference, asked, step, places)[task]
             loss = -torch.stack([logits.sum() for logits in answers.values()]).sum()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        with torch.no_grad():
-            end = painted(policy.sample(conditions, noise, steps=count_steps, guidance=guidance))
+        end = batch.finish(painted_from_seed(*measured), detail=sampler.detail)
         ours = [
             symmetric(judge, end, start, questions(task, d, [None] * count)) for d in dimensions
         ]

@@ -3,12 +3,14 @@
 python bench/rl_evidence.py run --out FOLDER [--only NAME ...] [--steps N] [--seeds N]
 python bench/rl_evidence.py report --out FOLDER [--json FILE]
 python bench/rl_evidence.py plot --json FILE --out FOLDER
+python bench/rl_evidence.py measure FOLDER [--weights adapter-average]
 
 ``run`` trains the embedded policy in every way of ``EXPERIMENTS``, each with several seeds, and
 measures each run on held-out scenes by a second judge (another architecture, never trained
 against) and by measures that are no judge. What is there already is left alone, so it goes on
 where it was stopped. ``report`` prints one table, Markdown, of everything measured so far, and
 writes that and every figure to a file, from which ``plot`` draws one picture for each contrast.
+``measure`` prints what one run of ``onefill train``, wherever it lies, is measured by.
 """
 
 from __future__ import annotations
@@ -60,6 +62,7 @@ EXPERIMENTS = {
     "aesthetics alone": Experiment(
         settings={"dimensions": {"consistency": 0.0, "structure": 0.0, "text-alignment": 0.0}}
     ),
+    "alignment thrice": Experiment(settings={"dimensions": {"text-alignment": 3.0}}),
     **{f"{task} alone": Experiment(settings={"tasks": {task: 1.0}}) for task in _ALL_TASKS},
     "early gradient": Experiment(settings={"step_range": [0.1, 0.4]}),
     "late gradient": Experiment(settings={"step_range": [0.7, 0.9]}),
@@ -74,7 +77,7 @@ CONTRASTS = {
     "headline": ("default", "with text"),
     "reference": ("default", "dynamic reference"),
     "lambda": ("default", "lambda 0.6", "lambda 0.9", "no lambda"),
-    "dimensions": ("default", "aesthetics alone"),
+    "dimensions": ("default", "aesthetics alone", "alignment thrice"),
     "tasks": ("default", "with text", *(f"{task} alone" for task in _ALL_TASKS)),
     "gradient step": ("default", "early gradient", "late gradient"),
     "average": ("default", "moving average"),
@@ -134,12 +137,21 @@ def main() -> None:
     plotting = what.add_parser("plot", help="draw one SVG for each contrast")
     plotting.add_argument("--json", type=Path, required=True, help="file that report wrote")
     plotting.add_argument("--out", type=Path, required=True, help="folder of the pictures")
+    measuring = what.add_parser("measure", help="print what one run is measured by")
+    measuring.add_argument("folder", type=Path, help="of a run of onefill train")
+    measuring.add_argument("--weights", default="adapter", choices=("adapter", "adapter-average"))
     arguments = parser.parse_args()
     if arguments.what == "plot":
         if not arguments.json.is_file():
             parser.error(f"--json {arguments.json}: no such file; let report write it first")
         for file in draw_plots(json.loads(arguments.json.read_text("utf-8")), arguments.out):
             print(file)
+        return
+    if arguments.what == "measure":
+        if not (arguments.folder / "summary.json").is_file():
+            parser.error(f"{arguments.folder}: no finished run; resume it with onefill train")
+        keep_freed_memory()
+        print(json.dumps(measure_run(arguments.folder, arguments.weights), indent=1))
         return
     if arguments.what == "run":
         keep_freed_memory()

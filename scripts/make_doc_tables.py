@@ -4,8 +4,9 @@ python scripts/make_doc_tables.py [--check] [--docs FOLDER]
 
 A block stands between `<!-- generated: NAME -->` and `<!-- end -->`. It comes from the code, from
 the embedded judge's card, from docs/figures/pocket-score.json, which is what
-`onefill pocket score --json` printed, or from docs/figures/rl-evidence.json, which is what
-`bench/rl_evidence.py report --json` wrote.
+`onefill pocket score --json` printed, from docs/figures/rl-evidence.json, which is what
+`bench/rl_evidence.py report --json` wrote, or from docs/figures/judge-*.json, which is what
+`onefill judge-eval --json` printed.
 """
 
 from __future__ import annotations
@@ -35,6 +36,10 @@ REMAKE = "python scripts/make_doc_tables.py"
 EXAMPLE = ROOT / "examples" / "onefill-restore"
 SCORE = ROOT / "docs" / "figures" / "pocket-score.json"
 EVIDENCE = ROOT / "docs" / "figures" / "rl-evidence.json"
+JUDGES = {
+    name: ROOT / "docs" / "figures" / f"judge-{name.replace(' ', '-')}.json"
+    for name in ("from scratch", "embedded")
+}
 
 _BLOCK = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _ATTRIBUTE = re.compile(r"^ {0,4}(\w+): ")
@@ -191,6 +196,31 @@ def judge_accuracy() -> str:
     return _table((heading, *(task.name for task in tasks)), rows)
 
 
+def judges_compared() -> str:
+    """Judges on the same held-out pairs, by task and dimension."""
+    if not all(file.is_file() for file in JUDGES.values()):
+        return "Not measured yet: `onefill judge-eval --json` does."
+    found = [json.loads(file.read_text(encoding="utf-8")) for file in JUDGES.values()]
+    cells = {
+        name: [judge["dimensions"][name] for judge in found] for name in found[0]["dimensions"]
+    }
+    cells["**all**"] = [judge["overall"] for judge in found]
+    rows = [
+        (name, str(judged[0]["accuracy"]["n"]), *map(_share, judged))
+        for name, judged in cells.items()
+    ]
+    for key, name in (("order_gap", "order gap"), ("ece", "ECE")):
+        rows.append((name, "", *(f"{judge['overall'][key]:.3f}" for judge in found)))
+    heads = ("task / dimension", "pairs", *(f"{name}, %" for name in JUDGES))
+    return _table(heads, rows)
+
+
+def _share(cell: dict[str, Any]) -> str:
+    accuracy = cell["accuracy"]
+    rate, low, high = (100 * accuracy[key] for key in ("rate", "low", "high"))
+    return f"{rate:.0f} [{low:.0f} to {high:.0f}]"
+
+
 def example_module() -> str:
     """The example plugin's module."""
     return f"```python\n{(EXAMPLE / 'onefill_restore.py').read_text(encoding='utf-8')}```"
@@ -211,6 +241,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "split": split_table,
     "policy-score": policy_score,
     "judge-accuracy": judge_accuracy,
+    "judges-compared": judges_compared,
     "rl-evidence": partial(rl_evidence, "table"),
     "rl-evidence-cells": partial(rl_evidence, "cells"),
     "example-module": example_module,
