@@ -69,6 +69,7 @@ EXPERIMENTS = {
     # Under the fixed reference the average is a bystander: a run without it trains the same.
     "moving average": Experiment(weights="adapter-average", of="default", seeds=3),
     "logistic": Experiment(settings={"loss": "logistic"}),
+    "240 steps": Experiment(settings={"steps": 240}),
     "plain reward": Experiment(settings={"reward": {"shift": 0, "resize": 0.0}}),
 }
 """What is compared."""
@@ -83,6 +84,7 @@ CONTRASTS = {
     "average": ("default", "moving average"),
     "loss": ("default", "logistic"),
     "plain reward": ("default", "plain reward"),
+    "steps": ("default", "240 steps"),
 }
 """What each question looks at side by side."""
 
