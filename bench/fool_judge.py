@@ -37,7 +37,7 @@ from onefill.judge.query import build_query
 from onefill.judge.verdict import swap_symmetric
 from onefill.pocket import embedded
 from onefill.pocket.held_out import as_tensor, read_held_out
-from onefill.pocket.pairs import ALIGNMENT, CELLS, DIMENSIONS, LABELS, Pair
+from onefill.pocket.pairs import ALIGNMENT, CELLS, DIMENSIONS, LABELS, NOTHING, Pair
 from onefill.pocket.pairs_accuracy import held_out_pairs
 from onefill.pocket.pictures import load_pictures
 from onefill.pocket.second_judge import SecondJudge, load_second_judge
@@ -179,9 +179,7 @@ def fool_policy(
         policy.add_lora(rank=16, alpha=16, seed=seed)
         scenes = read_held_out(folder, task).select(slice(count))
         batch, sampler = scenes.batch, Sampling().settle(policy, task)
-        words = [
-            LABELS.index(r["word"]) if task == "fill" else len(LABELS) - 1 for r in scenes.rows
-        ]
+        words = [LABELS.index(r["word"]) if task == "fill" else NOTHING for r in scenes.rows]
         dimensions = [d for t, d in CELLS if t == task and d != ALIGNMENT]
         places = range(count)
         measured = (policy, batch, sampler, seed, Purpose.HELD_OUT_NOISE, places)

@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pair_pictures import OTHER, paste_pair, save_sheet
 from PIL import Image, ImageDraw, ImageFont
 
 SIDE, GAP, TEXT = 112, 8, 30
@@ -46,11 +47,7 @@ def draw(folder: Path, shown: list[Mistake], columns: int) -> Image.Image:
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
     for number, (sure, dim, row) in enumerate(shown):
         x, y = number % columns * step[0], number // columns * step[1]
-        better = row["winner"][dim]
-        for place, key in enumerate(("second" if better == "first" else "first", better)):
-            with Image.open(folder / row[key]) as picture:
-                tile = picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
-            sheet.paste(tile, (x + place * (SIDE + 2), y))
+        paste_pair(sheet, (x, y), folder, row, OTHER[row["winner"][dim]], SIDE)
         words = f", “{row['prompt']}”" if dim == "text-alignment" else ""
         faults = f"strength {row['strength'][dim]:.2f}" if "strength" in row else ""
         told = f"{row['task']} / {dim}{words}\n{sure:.2f} sure; {faults}"
@@ -70,8 +67,7 @@ def main() -> None:
     if not shown:
         parser.error(f"{arguments.file}: holds no wrong verdict on a pair with a winner")
     sheet = draw(arguments.file.parent, shown, arguments.columns)
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(arguments.output, quality=86)
+    save_sheet(sheet, arguments.output)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pair_pictures import paste_pair, save_sheet
 from PIL import Image, ImageDraw, ImageFont
 
 SIDE, GAP, TEXT, LABEL = 96, 6, 16, 150
@@ -39,11 +40,7 @@ def draw(
         pen.text((GAP, y + SIDE // 2 - 14), f"{task}\n{dim}", font=font, fill="black")
         for column, row in enumerate(rows):
             x = LABEL + column * (2 * SIDE + 3 * GAP)
-            better = row["winner"][dim]
-            for place, key in enumerate((better, "second" if better == "first" else "first")):
-                with Image.open(file.parent / row[key]) as picture:
-                    shown = picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
-                sheet.paste(shown, (x + place * (SIDE + 2), y))
+            paste_pair(sheet, (x, y), file.parent, row, row["winner"][dim], SIDE)
             words = row.get("prompt", "") if dim == "text-alignment" else ""
             told = f"{row['strength'][dim]:.2f}  {words}"
             pen.text((x, y + SIDE + 1), told, font=font, fill=(90, 90, 90))
@@ -59,8 +56,7 @@ def main() -> None:
     arguments = parser.parse_args()
     cells = choose(arguments.file, arguments.columns)
     sheet = draw(arguments.file, cells, arguments.columns)
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(arguments.output, quality=88)
+    save_sheet(sheet, arguments.output)
 
 
 if __name__ == "__main__":
