@@ -134,6 +134,8 @@ def second_opinions(
     It is asked about text alignment only where a scene has words.
     """
     asked = torch.tensor([_label(words) for words in scenes.batch.words])
+    # Of two equal pictures neither is preferred, whatever rounding says across a batch.
+    changed = torch.from_numpy((after.finished != before.finished).any(axis=(1, 2, 3)))
     found = {}
     for dimension in TASK_DIMENSIONS[scenes.task.name]:
         counted = asked != NOTHING if dimension == ALIGNMENT else torch.ones_like(asked).bool()
@@ -144,7 +146,7 @@ def second_opinions(
             p = second.prob_first_better(
                 as_tensor(after.finished) * 255, as_tensor(before.finished) * 255, columns, asked
             )
-        found[dimension] = (p > 0.5)[counted].numpy()
+        found[dimension] = ((p > 0.5) & changed)[counted].numpy()
     return found
 
 
