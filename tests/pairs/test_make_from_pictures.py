@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import json
 import os
-import runpy
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -45,11 +46,11 @@ def test_everything_offline_with_one_command(pocket, cli):
     assert "60 pairs, no fault" in checked.stderr
 
 
-def test_the_sheet_of_the_docs_shows_better_beside_worse(pocket, tmp_path, monkeypatch):
+def test_the_sheet_of_the_docs_shows_better_beside_worse(pocket, tmp_path):
     script = Path(__file__).parents[2] / "scripts" / "make_pairs_sheet.py"
     sheet = tmp_path / "sheet.png"
-    monkeypatch.setattr("sys.argv", [str(script), str(pocket / "pairs.jsonl"), "-o", str(sheet)])
-    runpy.run_path(str(script), run_name="__main__")
+    command = [sys.executable, str(script), str(pocket / "pairs.jsonl"), "-o", str(sheet)]
+    subprocess.run(command, check=True)
     shown = pixels(sheet)
     cells = {(row["task"], dim) for row in read_rows(pocket) for dim in row["winner"]}
     assert shown.shape[0] == 118 * len(cells)
