@@ -82,7 +82,7 @@ def test_a_stronger_fault_is_further_from_the_clean_picture(dimension):
             better, worse = (np.abs(picture - clean).mean() for picture in duel.pictures)
             further.append(worse > better)
     assert len(further) > 20
-    assert np.mean(further) > 0.9
+    assert all(further)
 
 
 def test_where_nothing_can_be_seen_there_is_no_pair():

@@ -107,3 +107,31 @@ def test_a_fault_that_cannot_be_seen_is_passed_over():
         # A blur of a flat colour is no damage; a tint is.
         damaged = damage_canvas.apply((damage.soft_region, damage.tint), canvas, 0.8, rng)
         assert np.abs(damaged - flat).max() > 0.1
+
+
+def test_a_fault_at_two_strengths_is_of_one_kind():
+    """Fainter than can be seen it was another fault before, at times a plainer one."""
+    flat = np.full((SIZE, SIZE, 3), 0.5, np.float32)
+    canvas = Canvas(flat, flat, a_disc_on_stripes().mask)
+
+    def stain(canvas, strength, rng):
+        return damage_canvas.blend(canvas.picture, 1.0, canvas.region * 0.1 * strength)
+
+    def ghost(canvas, strength, rng):
+        return damage_canvas.blend(canvas.picture, 0.0, canvas.region * (0.3 + 0.7 * strength))
+
+    def damaged(strength, plainest, seed):
+        rng = np.random.default_rng(seed)
+        return damage_canvas.apply(
+            (stain, ghost), canvas, strength, rng, least=0.035, plainest=plainest
+        )
+
+    stained = 0
+    for seed in range(10):
+        faint, plain = damaged(0.4, 0.9, seed), damaged(0.9, 0.9, seed)
+        assert np.sign(faint - flat).sum() == np.sign(plain - flat).sum()
+        assert np.abs(faint - flat).sum() < np.abs(plain - flat).sum()
+        # A fault that is chosen for itself must be seen itself.
+        assert (damaged(0.4, None, seed) <= flat).all()
+        stained += bool((plain > flat).any())
+    assert 0 < stained < 10

@@ -56,6 +56,8 @@ class _Fault:
     kind: str
     strength: float
     seed: int
+    plainest: float
+    """Strength at which it is the worst of its duel: what kind of fault it is, is decided there."""
 
     def harms(self, dimensions: Sequence[str]) -> tuple[str, ...]:
         harmed = _WEAK_HARMS if self.kind == _WEAK else (self.kind,)
@@ -117,7 +119,8 @@ def _plan(
     """Faults of the better and of the worse rendering."""
 
     def fault(kind: str) -> _Fault:
-        return _Fault(kind, float(rng.uniform(*strengths)), int(rng.integers(2**62)))
+        strength = float(rng.uniform(*strengths))
+        return _Fault(kind, strength, int(rng.integers(2**62)), strength)
 
     weak = dimension in _WEAK_HARMS and rng.random() < 0.25
     main = fault(_WEAK if weak else dimension)
@@ -128,7 +131,7 @@ def _plan(
     if kind < apart and others:
         rival = fault(str(rng.choice(others)))
         if dimension == ALIGNMENT:  # what was asked for must still be seen through it
-            rival = replace(rival, strength=rival.strength / 2)
+            rival = replace(rival, strength=rival.strength / 2, plainest=rival.strength / 2)
         if not set(rival.harms(dimensions)) & set(main.harms(dimensions)):
             return (rival,), (main,)
     elif kind < 0.75 and dimension != ALIGNMENT:
@@ -159,7 +162,7 @@ def _render(subject: Subject, faults: Sequence[_Fault], other: Other) -> Picture
         else:
             kinds = _damages(subject, fault.kind, partial(other, rng), rng)
             least = damage_canvas.PLAIN if fault.kind == STRUCTURE else damage_canvas.VISIBLE
-            painted = damage_canvas.apply(kinds, canvas, fault.strength, rng, least)
+            painted = damage_canvas.apply(kinds, canvas, fault.strength, rng, least, fault.plainest)
         canvas = replace(canvas, picture=painted)
     return to_bytes(canvas.picture)
 

@@ -89,22 +89,39 @@ def apply(
     strength: float,
     rng: np.random.Generator,
     least: float = VISIBLE,
+    plainest: float | None = None,
 ) -> Rgb:
     """Damage the canvas with the first of ``kinds``, in drawn order, that changes it enough.
 
     A blur does nothing to a flat sky: such a fault is passed over for the next one.
+
+    Args:
+        kinds: what may be done.
+        canvas: what it is done to.
+        strength: in (0, 1].
+        rng: decides everything else.
+        least: mean change that is enough.
+        plainest: strength at which the change must be enough; ``strength`` where it is None. The
+            same fault at two strengths is of one kind only if this is the same for both: by
+            strength alone, a faint ghost and a plain stain cannot be compared.
     """
     best, most = canvas.picture, -1.0
     for index in rng.permutation(len(kinds)):
-        damaged = kinds[index](canvas, strength, np.random.default_rng(int(rng.integers(2**62))))
-        change = np.abs(damaged - canvas.picture).max(-1)
+        seed = int(rng.integers(2**62))
+
+        def damage(at: float, kind: Damage = kinds[index], seed: int = seed) -> Rgb:
+            return kind(canvas, at, np.random.default_rng(seed))
+
+        plain = damage(strength if plainest is None else plainest)
+        change = np.abs(plain - canvas.picture).max(-1)
         touched = change > 1 / 255
         # Small but strong changes count as well as wide ones: the mean over an eighth at least.
         seen = float(change.sum() / max(int(touched.sum()), touched.size // 8, 1))
-        if seen >= least:
-            return damaged
         if seen > most:
-            best, most = damaged, seen
+            most = seen
+            best = plain if plainest in (None, strength) else damage(strength)
+        if seen >= least:
+            break
     return best
 
 

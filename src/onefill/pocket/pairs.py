@@ -58,12 +58,15 @@ class Fault:
         dimension: what it harms; None for weak painting, which harms several.
         strength: (0, 1].
         seed: of everything else about it.
+        plainest: strength at which its kind is chosen, that of the worst of its duel; None for
+            ``strength``.
 
     """
 
     dimension: str | None
     strength: float
     seed: int
+    plainest: float | None = None
 
 
 @dataclass(frozen=True)
@@ -191,7 +194,8 @@ def _duel(
     kind = rng.random()
     if kind < 0.25 and dimension != ALIGNMENT:
         main = replace(main, strength=float(rng.uniform(0.7, 1)))
-        fainter = replace(main, strength=max(0.05, main.strength - float(rng.uniform(0.45, 0.7))))
+        weaker = max(0.05, main.strength - float(rng.uniform(0.45, 0.7)))
+        fainter = replace(main, strength=weaker, plainest=main.strength)
         return (*shared, fainter), (*shared, main)
     if kind < 0.5 and others:
         conflict = Fault(str(rng.choice(others)), float(rng.uniform(_WEAKEST, 1)), _seed(rng))
@@ -274,7 +278,7 @@ def _damaged(
         left_behind = (damage.remnant(layer), damage.remnant(layer), damage.outline(layer))
         kinds = (*damage.REMOVAL, *left_behind)
     least = damage_canvas.PLAIN if fault.dimension == STRUCTURE else damage_canvas.VISIBLE
-    return damage_canvas.apply(kinds, canvas, fault.strength, rng, least)
+    return damage_canvas.apply(kinds, canvas, fault.strength, rng, least, fault.plainest)
 
 
 def _misread(
