@@ -9,9 +9,9 @@ band; "whole, unstitched" takes all of it, as the stock pipeline hands it out. M
 round the mask, three times as wide and high:
 
 - PSNR in dB, more is better;
-- LPIPS, a learned distance, in its shift-tolerant variant (``onefill.pocket.perceptual`` says where
-  its weights come from; without them it is left out), in a window of at least 64 pixels a side,
-  which is what they were fitted to; less is better;
+- LPIPS, a learned distance, in its shift-tolerant variant (``onefill.pocket.scoring.perceptual``
+  says where its weights come from; without them it is left out), in a window of at least 64
+  pixels a side, which is what they were fitted to; less is better;
 - GMSD, the spread of the likeness of gradients (Xue et al. 2014, "Gradient magnitude similarity
   deviation", Eq. 4 to 6), a measure of what people see; less is better;
 - the seam: how far the steps from pixel to pixel across the edge of the mask are from what they
@@ -42,8 +42,8 @@ from onefill.edit.painting import Subject, paint_subjects
 from onefill.edit.stitch import default_feather, feather_weights, grow_patch, stitch
 from onefill.images import read_image
 from onefill.pocket.embedded import resolve
-from onefill.pocket.held_out import as_tensor
-from onefill.pocket.perceptual import Perceptual, find_weights, load_perceptual
+from onefill.pocket.scoring.held_out import as_tensor
+from onefill.pocket.scoring.perceptual import Perceptual, find_weights, load_perceptual
 from onefill.policy.flux_fill import FluxFillPolicy
 from onefill.policy.loading import load_policy
 from onefill.policy.sampler import Sampling

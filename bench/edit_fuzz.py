@@ -274,7 +274,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _tiny_model(folder: Path) -> str:
-    from onefill.pocket.policy_architecture import write_random_policy
+    from onefill.pocket.policy.architecture import write_random_policy
 
     return str(write_random_policy(folder, seed=0))
 

@@ -203,8 +203,8 @@ def make_read_only(campaign: Campaign) -> None:
 
 def prepare(work: Path, run: Path, seed: int) -> Campaign:
     """Tiny models, a few pictures, and a run with its first checkpoints."""
-    from onefill.pocket.judge_architecture import write_random_judge
-    from onefill.pocket.policy_architecture import write_random_policy
+    from onefill.pocket.judge.architecture import write_random_judge
+    from onefill.pocket.policy.architecture import write_random_policy
 
     write_random_policy(work / "policy", seed=1)
     write_random_judge(work / "judge", seed=2)

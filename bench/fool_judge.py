@@ -36,12 +36,12 @@ from onefill.judge.model import Judge
 from onefill.judge.query import build_query
 from onefill.judge.verdict import swap_symmetric
 from onefill.pocket import embedded
-from onefill.pocket.held_out import as_tensor, read_held_out
-from onefill.pocket.pairs import ALIGNMENT, CELLS, DIMENSIONS, LABELS, NOTHING, Pair
-from onefill.pocket.pairs_accuracy import held_out_pairs
-from onefill.pocket.pictures import load_pictures
-from onefill.pocket.second_judge import SecondJudge, load_second_judge
-from onefill.pocket.sources import HELD_OUT
+from onefill.pocket.contests.accuracy import held_out_pairs
+from onefill.pocket.contests.pairs import ALIGNMENT, CELLS, DIMENSIONS, LABELS, NOTHING, Pair
+from onefill.pocket.judge.second import SecondJudge, load_second_judge
+from onefill.pocket.material.pictures import load_pictures
+from onefill.pocket.material.sources import HELD_OUT
+from onefill.pocket.scoring.held_out import as_tensor, read_held_out
 from onefill.policy.loading import load_policy
 from onefill.policy.sampler import Sampling
 from onefill.rl.config import RewardConfig, RunConfig

@@ -18,12 +18,12 @@ import numpy as np
 
 from onefill.allocator import keep_freed_memory
 from onefill.pocket import embedded
-from onefill.pocket.held_out import HeldOut, paint, read_held_out
-from onefill.pocket.inpainting import REMOVAL
-from onefill.pocket.perceptual import load_perceptual
-from onefill.pocket.pool import draw_pool
-from onefill.pocket.score_background import apart, decibels
-from onefill.pocket.sources import TRAIN
+from onefill.pocket.material.pool import draw_pool
+from onefill.pocket.material.sources import TRAIN
+from onefill.pocket.scoring.background import apart, decibels
+from onefill.pocket.scoring.held_out import HeldOut, paint, read_held_out
+from onefill.pocket.scoring.inpainting import REMOVAL
+from onefill.pocket.scoring.perceptual import load_perceptual
 from onefill.policy.flux_fill import FluxFillPolicy
 from onefill.policy.loading import load_policy
 from onefill.policy.sampler import Sampling

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from onefill.judge.accuracy import wilson
-from onefill.pocket.pairs import CELLS, TASK_DIMENSIONS
+from onefill.pocket.contests.pairs import CELLS, TASK_DIMENSIONS
 from onefill.rl.curves import reward_curves
 from onefill.rl.metrics import MetricsLog
 

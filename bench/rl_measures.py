@@ -13,7 +13,7 @@ finds:
   to the start model's; below 1 is better.
 - ``removal dB``: change of the PSNR inside the mask to the true background.
 - ``removal LPIPS``: distance inside the mask to the true background by a learned measure
-  (``onefill.pocket.perceptual``), as a ratio to the start model's; below 1 is better. Only
+  (``onefill.pocket.scoring.perceptual``), as a ratio to the start model's; below 1 is better. Only
   where its weights are installed.
 - ``fill named``: share of things that a separately trained classifier names, and ``fill named at
   start`` in the start model's pictures. Where nearly all are named at once, the share says little,
@@ -38,9 +38,13 @@ import torch
 from torch import Tensor
 
 from onefill.edit.reading import Reader, missing_packages, open_reader
-from onefill.pocket import embedded, vocabulary
-from onefill.pocket.classifier import Classifier, load_classifier, views_of
-from onefill.pocket.held_out import (
+from onefill.pocket import embedded
+from onefill.pocket.contests.pairs import ALIGNMENT, DIMENSIONS, LABELS, NOTHING, TASK_DIMENSIONS
+from onefill.pocket.judge.second import SecondJudge, load_second_judge
+from onefill.pocket.material import vocabulary
+from onefill.pocket.scoring.background import apart, decibels
+from onefill.pocket.scoring.classifier import Classifier, load_classifier, views_of
+from onefill.pocket.scoring.held_out import (
     HeldOut,
     Pictures,
     as_tensor,
@@ -48,11 +52,8 @@ from onefill.pocket.held_out import (
     paint_whole,
     read_held_out,
 )
-from onefill.pocket.pairs import ALIGNMENT, DIMENSIONS, LABELS, NOTHING, TASK_DIMENSIONS
-from onefill.pocket.perceptual import Perceptual, find_weights, load_perceptual
-from onefill.pocket.score_background import apart, decibels
-from onefill.pocket.score_text import read_rightly
-from onefill.pocket.second_judge import SecondJudge, load_second_judge
+from onefill.pocket.scoring.perceptual import Perceptual, find_weights, load_perceptual
+from onefill.pocket.scoring.text import read_rightly
 from onefill.policy.flux_fill import FluxFillPolicy
 from onefill.policy.loading import load_policy
 from onefill.rl.monitor import outside_drift, seam_error

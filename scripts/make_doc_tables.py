@@ -25,8 +25,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from onefill.judge.query import ANSWERS, build_messages, build_query
-from onefill.pocket import embedded, sources, vocabulary
-from onefill.pocket.scenes_export import COUNTS, UNSEEN_EACH
+from onefill.pocket import embedded
+from onefill.pocket.material import sources, vocabulary
+from onefill.pocket.material.export import COUNTS, UNSEEN_EACH
 from onefill.rl.config import RunConfig
 from onefill.tasks.registry import BUILT_IN, load_tasks
 from onefill.tasks.types import Task

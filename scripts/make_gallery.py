@@ -17,8 +17,8 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from onefill.cli.app import run
-from onefill.pocket import sources
 from onefill.pocket.contact_sheet import find_font, label_of
+from onefill.pocket.material import sources
 
 TARGET = Path(__file__).parents[1] / "docs" / "images" / "gallery.png"
 

@@ -13,7 +13,7 @@ from PIL import Image
 from onefill.cli import model_options
 from onefill.cli.model_options import choose_model, load_model, name_adapter, name_model
 from onefill.errors import BadInput
-from onefill.pocket.policy_architecture import write_random_policy
+from onefill.pocket.policy.architecture import write_random_policy
 from onefill.policy.choice import Memory, ModelChoice
 from onefill.policy.published import FLUX_FILL, ONEREWARD
 

@@ -70,7 +70,7 @@ def test_show_tells_of_one_model_and_draws_its_edits(
     cli: Any, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from onefill.pocket import contact_sheet
-    from onefill.pocket.policy_architecture import write_random_policy
+    from onefill.pocket.policy.architecture import write_random_policy
 
     write_random_policy(weights / "policy", seed=0)
     (weights / "policy" / "onefill.json").write_text(json.dumps(POLICY_CARD), encoding="utf-8")

@@ -13,7 +13,7 @@ from types import ModuleType
 
 import pytest
 
-from onefill.pocket.score_table import GOALS, NEEDS_PACKAGES, Figure, Unmeasured, rows_of
+from onefill.pocket.scoring.table import GOALS, NEEDS_PACKAGES, Figure, Unmeasured, rows_of
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

@@ -17,7 +17,7 @@ def noise_policy() -> NoisePolicy:
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from onefill.pocket.policy_architecture import write_random_policy
+    from onefill.pocket.policy.architecture import write_random_policy
 
     return write_random_policy(tmp_path_factory.mktemp("models") / "tiny", seed=3)
 

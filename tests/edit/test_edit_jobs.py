@@ -361,7 +361,7 @@ def test_a_result_that_tells_nothing_stays_and_that_is_said(
 def test_ranked_jobs_are_done_once_their_ranking_is_there(
     cli: Cli, home: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
-    from onefill.pocket.judge_architecture import write_random_judge
+    from onefill.pocket.judge.architecture import write_random_judge
 
     write_random_judge(tmp_path / "judge", seed=7)
     line = (

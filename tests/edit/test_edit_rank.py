@@ -31,7 +31,7 @@ def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def judge_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from onefill.pocket.judge_architecture import write_random_judge
+    from onefill.pocket.judge.architecture import write_random_judge
 
     folder = tmp_path_factory.mktemp("judges") / "random"
     write_random_judge(folder, seed=7)

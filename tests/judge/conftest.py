@@ -12,7 +12,7 @@ from PIL import Image
 
 from onefill.judge.loading import load_judge
 from onefill.judge.model import Judge
-from onefill.pocket.judge_architecture import write_random_judge
+from onefill.pocket.judge.architecture import write_random_judge
 from onefill.tasks.types import Dimension, PromptTemplate, Task
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 from onefill.judge.pair import PreferencePair
 from onefill.judge.verdict import Verdict
 from onefill.judge.verdicts_file import VerdictWriter
-from onefill.pocket.judge_architecture import write_random_judge
+from onefill.pocket.judge.architecture import write_random_judge
 
 Draw = Callable[..., Image.Image]
 Command = Callable[..., Any]

@@ -24,8 +24,8 @@ from onefill.judge.training.loss import look
 from onefill.judge.training.parts import from_scratch
 from onefill.judge.training.session import TrainingSession
 from onefill.judge.training.variation import VariedShelf
-from onefill.pocket.judge_architecture import TowerSize
-from onefill.pocket.new_judge import new_judge
+from onefill.pocket.judge.architecture import TowerSize
+from onefill.pocket.judge.untrained import new_judge
 
 from .quiet import Quiet, open_quietly, run
 

@@ -15,7 +15,7 @@ from onefill.judge.loading import load_judge
 from onefill.judge.model import Judge
 from onefill.judge.processor import StillProcessor, load_processor
 from onefill.judge.vision import PatchProjection
-from onefill.pocket.judge_architecture import (
+from onefill.pocket.judge.architecture import (
     build_image_processor,
     build_judge_model,
     build_judge_tokenizer,
@@ -145,7 +145,7 @@ def test_the_7b_configuration_is_wired_the_same_way() -> None:
 
 
 def test_a_head_whose_width_does_not_suit_the_rotary_angles_is_refused() -> None:
-    from onefill.pocket.judge_architecture import TowerSize
+    from onefill.pocket.judge.architecture import TowerSize
 
     with pytest.raises(ValueError, match="multiple of 4"):
         TowerSize(width=20, heads=2)

@@ -18,7 +18,7 @@ from onefill.judge.processor import StillProcessor, load_processor
 from onefill.judge.query import build_messages
 from onefill.judge.saving import save_judge
 from onefill.judge.vision import PatchProjection
-from onefill.pocket.judge_architecture import (
+from onefill.pocket.judge.architecture import (
     CHAT_TEMPLATE,
     build_image_processor,
     build_judge_model,

@@ -30,7 +30,7 @@ from onefill.judge.query import build_messages
 from onefill.judge.saving import save_judge
 from onefill.judge.verdict import ask
 from onefill.judge.vision import BatchedAttention, PatchProjection
-from onefill.pocket.judge_architecture import build_judge_tokenizer
+from onefill.pocket.judge.architecture import build_judge_tokenizer
 from onefill.tasks.types import Task
 
 from .conftest import to_tensor

@@ -27,7 +27,7 @@ from onefill.judge.sizes import (
     vision_operations,
     weight_bytes,
 )
-from onefill.pocket.judge_architecture import build_image_processor, build_judge_tokenizer
+from onefill.pocket.judge.architecture import build_image_processor, build_judge_tokenizer
 
 from .conftest import to_tensor
 

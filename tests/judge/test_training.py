@@ -24,7 +24,7 @@ from onefill.judge.training.loop import train, update
 from onefill.judge.training.loss import eq3, look, read
 from onefill.judge.training.session import TrainingSession
 from onefill.judge.training.weights import add_adapter, plain_weights
-from onefill.pocket.new_judge import new_judge
+from onefill.pocket.judge.untrained import new_judge
 from onefill.tasks.registry import load_tasks
 
 from .quiet import Quiet, open_quietly, run
@@ -288,7 +288,7 @@ def test_changed_pairs_or_base_are_not_resumed(
     shutil.copytree(judge_folder, base)
     with pytest.raises(Interrupted):
         run(open_training(base=str(base)), 1)
-    from onefill.pocket.judge_architecture import write_random_judge
+    from onefill.pocket.judge.architecture import write_random_judge
 
     write_random_judge(base, seed=8)
     with pytest.raises(BadInput, match="other weights"):

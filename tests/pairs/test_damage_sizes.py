@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from onefill.pairs.subject import WholeRegion
-from onefill.pocket import damage
-from onefill.pocket.damage_canvas import Canvas
+from onefill.pocket.contests import damage
+from onefill.pocket.contests.damage_canvas import Canvas
 from onefill.tasks import shapes
 
 from .conftest import draw_picture

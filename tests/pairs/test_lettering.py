@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from onefill.errors import BadInput
 from onefill.pairs.lettering import built_in_font, open_fonts, open_writing
-from onefill.pocket.misspelling import misspell
+from onefill.pocket.contests.misspelling import misspell
 
 
 @given(

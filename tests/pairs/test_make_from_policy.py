@@ -13,8 +13,8 @@ from .conftest import contents, pixels, read_rows
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    from onefill.pocket.judge_architecture import write_random_judge
-    from onefill.pocket.policy_architecture import write_random_policy
+    from onefill.pocket.judge.architecture import write_random_judge
+    from onefill.pocket.policy.architecture import write_random_policy
 
     folder = tmp_path_factory.mktemp("models")
     write_random_policy(folder / "policy", seed=3)

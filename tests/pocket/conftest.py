@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from onefill.pocket import vocabulary
-from onefill.pocket.pictures import DRAWING_SIZE, Pictures
+from onefill.pocket.material import vocabulary
+from onefill.pocket.material.pictures import DRAWING_SIZE, Pictures
 
 
 def drawn_shape(index: int) -> Image.Image:

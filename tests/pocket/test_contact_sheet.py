@@ -13,7 +13,7 @@ from onefill.pocket import contact_sheet
 
 @pytest.fixture(scope="module")
 def random_policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from onefill.pocket.policy_architecture import write_random_policy
+    from onefill.pocket.policy.architecture import write_random_policy
 
     return write_random_policy(tmp_path_factory.mktemp("models") / "policy", seed=3)
 
@@ -58,7 +58,7 @@ def test_a_case_shows_the_picture_the_hole_and_the_painting_in_it(
 def test_scenes_ask_for_different_things_while_there_are_others() -> None:
     from onefill.data.source import open_source
     from onefill.pocket import embedded
-    from onefill.pocket.vocabulary import WORDS
+    from onefill.pocket.material.vocabulary import WORDS
     from onefill.tasks.registry import load_tasks
 
     source = open_source(embedded.scenes("heldout"), [load_tasks().get("fill")], 0)

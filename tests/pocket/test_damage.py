@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from onefill.pocket import damage, damage_canvas
-from onefill.pocket.damage_canvas import Canvas
-from onefill.pocket.scenes import SIZE
+from onefill.pocket.contests import damage, damage_canvas
+from onefill.pocket.contests.damage_canvas import Canvas
+from onefill.pocket.material.scenes import SIZE
 
 IN_REGION = (
     *damage.CONSISTENCY,

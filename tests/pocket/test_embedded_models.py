@@ -17,10 +17,10 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 from onefill.errors import BadInput
 from onefill.judge.loading import load_judge
 from onefill.pocket import embedded
-from onefill.pocket.classifier import load_classifier
-from onefill.pocket.held_out import HeldOut, paint, read_held_out
-from onefill.pocket.score_fill import named
-from onefill.pocket.vocabulary import WORDS
+from onefill.pocket.material.vocabulary import WORDS
+from onefill.pocket.scoring.classifier import load_classifier
+from onefill.pocket.scoring.fill import named
+from onefill.pocket.scoring.held_out import HeldOut, paint, read_held_out
 from onefill.policy.flux_fill import FluxFillPolicy
 from onefill.policy.loading import load_policy
 

@@ -8,7 +8,7 @@ import pytest
 
 from onefill.data.source import open_source
 from onefill.pocket.embedded import scenes
-from onefill.pocket.vocabulary import CONCEPTS
+from onefill.pocket.material.vocabulary import CONCEPTS
 from onefill.tasks.registry import load_tasks
 
 

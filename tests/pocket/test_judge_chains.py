@@ -9,7 +9,9 @@ from diffusers import AutoencoderTiny
 from torch import Tensor
 
 from onefill.pocket import embedded
-from onefill.pocket.judge_training_chains import (
+from onefill.pocket.contests.cache import TASKS, Contests
+from onefill.pocket.contests.pairs import DIMENSIONS, GRID, NOTHING
+from onefill.pocket.judge.chains import (
     AT_ONCE,
     DRAWN,
     LATENT_STEP,
@@ -17,9 +19,7 @@ from onefill.pocket.judge_training_chains import (
     Answers,
     Chains,
 )
-from onefill.pocket.pairs import DIMENSIONS, GRID, NOTHING
-from onefill.pocket.pairs_cache import TASKS, Contests
-from onefill.pocket.scenes import SIZE
+from onefill.pocket.material.scenes import SIZE
 from onefill.tasks.registry import load_tasks
 
 

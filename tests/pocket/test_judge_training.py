@@ -10,16 +10,17 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from onefill.judge.preprocess import cut_patches
 from onefill.judge.query import build_messages, build_query
-from onefill.pocket import judge_training as training
-from onefill.pocket import judge_training_loop, vocabulary
-from onefill.pocket.judge_architecture import TowerSize
-from onefill.pocket.judge_training_hardening import RADIUS, in_both_lights
-from onefill.pocket.judge_training_reading import PairSource
-from onefill.pocket.judge_training_vision import contest_batch, vision_loss
-from onefill.pocket.pairs import ALIGNMENT, CELLS, DIMENSIONS, GAP, GRID, LABELS, NOTHING
-from onefill.pocket.pairs_cache import TASKS, Contests
-from onefill.pocket.scenes import SIZE
-from onefill.pocket.second_judge import SecondJudge, load_second_judge
+from onefill.pocket.contests.cache import TASKS, Contests
+from onefill.pocket.contests.pairs import ALIGNMENT, CELLS, DIMENSIONS, GAP, GRID, LABELS, NOTHING
+from onefill.pocket.judge import loop as judge_training_loop
+from onefill.pocket.judge import training
+from onefill.pocket.judge.architecture import TowerSize
+from onefill.pocket.judge.hardening import RADIUS, in_both_lights
+from onefill.pocket.judge.reading import PairSource
+from onefill.pocket.judge.second import SecondJudge, load_second_judge
+from onefill.pocket.judge.vision import contest_batch, vision_loss
+from onefill.pocket.material import vocabulary
+from onefill.pocket.material.scenes import SIZE
 
 TINY = TowerSize(layers=2, width=32, heads=2, feed_forward=48)
 

@@ -7,10 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from onefill.pocket import pairs, sources, vocabulary
-from onefill.pocket.pairs import CELLS, DIMENSIONS, GAP, draw_contest, draw_pair, draw_words
-from onefill.pocket.pictures import Pictures, load_pictures
-from onefill.pocket.sources import HELD_OUT, TRAIN
+from onefill.pocket.contests import pairs
+from onefill.pocket.contests.pairs import (
+    CELLS,
+    DIMENSIONS,
+    GAP,
+    draw_contest,
+    draw_pair,
+    draw_words,
+)
+from onefill.pocket.material import sources, vocabulary
+from onefill.pocket.material.pictures import Pictures, load_pictures
+from onefill.pocket.material.sources import HELD_OUT, TRAIN
 
 
 @pytest.mark.parametrize(("task", "dimension"), CELLS)

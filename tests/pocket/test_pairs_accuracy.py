@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from onefill.pocket.pairs_accuracy import accuracy_of
+from onefill.pocket.contests.accuracy import accuracy_of
 
 
 def test_orders_count_alone_and_together():

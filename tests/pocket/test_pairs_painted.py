@@ -5,11 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from onefill.pocket import embedded, pairs_painted
-from onefill.pocket.pairs import ALIGNMENT, DIMENSIONS, GAP, LABELS, NOTHING, REMOVAL, UNCLEAR
-from onefill.pocket.pairs_cache import TASKS, Contests
-from onefill.pocket.pairs_painted import distance, load_painted
-from onefill.pocket.sources import TRAIN
+from onefill.pocket import embedded
+from onefill.pocket.contests import painted as pairs_painted
+from onefill.pocket.contests.cache import TASKS, Contests
+from onefill.pocket.contests.painted import distance, load_painted
+from onefill.pocket.contests.pairs import (
+    ALIGNMENT,
+    DIMENSIONS,
+    GAP,
+    LABELS,
+    NOTHING,
+    REMOVAL,
+    UNCLEAR,
+)
+from onefill.pocket.material.sources import TRAIN
 from onefill.policy.loading import load_policy
 
 

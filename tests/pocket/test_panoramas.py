@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import OpenEXR
 
-from onefill.pocket.panoramas import read_panorama
+from onefill.pocket.material.panoramas import read_panorama
 
 
 def test_light_is_shown_by_its_middle_and_the_bent_rows_are_left_out(tmp_path: Path) -> None:

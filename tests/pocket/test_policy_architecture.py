@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import CLIPTokenizer, T5TokenizerFast
 
-from onefill.pocket.policy_architecture import (
+from onefill.pocket.policy.architecture import (
     build_tokenizers,
     build_transformer,
     build_vae,

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from onefill.pocket import scenes, vocabulary
-from onefill.pocket.pictures import DRAWING_SIZE, Pictures
-from onefill.pocket.scenes import SIZE, draw_scene
+from onefill.pocket.material import scenes, vocabulary
+from onefill.pocket.material.pictures import DRAWING_SIZE, Pictures
+from onefill.pocket.material.scenes import SIZE, draw_scene
 
 
 @pytest.fixture(scope="module")

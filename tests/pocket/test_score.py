@@ -12,20 +12,18 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 from safetensors.torch import save_file
 
-from onefill.pocket import (
-    embedded,
-    inpainting,
-    scenes_export,
-    score,
-    score_fill,
-    score_text,
-    vocabulary,
-)
-from onefill.pocket.classifier import Classifier, load_classifier
-from onefill.pocket.held_out import HeldOut, paint, read_held_out
-from onefill.pocket.pictures import DRAWING_SIZE, Pictures
-from onefill.pocket.policy_architecture import write_random_policy
-from onefill.pocket.score_table import (
+from onefill.pocket import embedded
+from onefill.pocket.material import export as scenes_export
+from onefill.pocket.material import vocabulary
+from onefill.pocket.material.pictures import DRAWING_SIZE, Pictures
+from onefill.pocket.policy.architecture import write_random_policy
+from onefill.pocket.scoring import fill as score_fill
+from onefill.pocket.scoring import inpainting
+from onefill.pocket.scoring import report as score
+from onefill.pocket.scoring import text as score_text
+from onefill.pocket.scoring.classifier import Classifier, load_classifier
+from onefill.pocket.scoring.held_out import HeldOut, paint, read_held_out
+from onefill.pocket.scoring.table import (
     DECIBEL,
     GOALS,
     NEEDS_PACKAGES,
@@ -90,8 +88,8 @@ def classifier(tmp_path: Path) -> Path:
 def nothing_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(score, "find_weights", lambda: None)
     monkeypatch.setattr(score_text, "missing_packages", lambda: ["rapidocr"])
-    for name in ("score_background.have_opencv", "score_background.have_patch_match"):
-        monkeypatch.setattr(f"onefill.pocket.{name}", lambda: False)
+    for name in ("have_opencv", "have_patch_match"):
+        monkeypatch.setattr(f"onefill.pocket.scoring.background.{name}", lambda: False)
 
 
 @pytest.fixture
@@ -140,7 +138,7 @@ def test_people_get_a_table_with_the_fix_in_it(
 def test_removals_are_measured_beside_the_best_of_the_other_ways(
     policy: FluxFillPolicy, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from onefill.pocket import score_background
+    from onefill.pocket.scoring import background as score_background
 
     scenes = read_held_out(folder / "heldout", "removal")
     truths = {

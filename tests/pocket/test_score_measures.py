@@ -14,14 +14,14 @@ from torch import Tensor
 
 from onefill.errors import BadInput
 from onefill.judge.accuracy import wilson
-from onefill.pocket import perceptual
-from onefill.pocket.backgrounds import kind_of
-from onefill.pocket.classifier import VIEW, view
-from onefill.pocket.colour_check import colour_of
-from onefill.pocket.inpainting import mean_colour, membrane, mirror
-from onefill.pocket.measures import bootstrap, psnr
-from onefill.pocket.perceptual import StLpips
-from onefill.pocket.vocabulary import HUES
+from onefill.pocket.material.vocabulary import HUES
+from onefill.pocket.scoring import perceptual
+from onefill.pocket.scoring.background_kinds import kind_of
+from onefill.pocket.scoring.classifier import VIEW, view
+from onefill.pocket.scoring.colour_check import colour_of
+from onefill.pocket.scoring.inpainting import mean_colour, membrane, mirror
+from onefill.pocket.scoring.measures import bootstrap, psnr
+from onefill.pocket.scoring.perceptual import StLpips
 
 
 def middle(size: int = 64) -> np.ndarray:

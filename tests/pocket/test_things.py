@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from onefill.pocket import vocabulary
-from onefill.pocket.pictures import DRAWING_SIZE, Pictures, recolour
-from onefill.pocket.things import Wish, draw_thing, draw_wish
+from onefill.pocket.material import vocabulary
+from onefill.pocket.material.pictures import DRAWING_SIZE, Pictures, recolour
+from onefill.pocket.material.things import Wish, draw_thing, draw_wish
 
 GREY = np.full((64, 64, 3), 0.5, np.float32)
 

@@ -8,18 +8,18 @@ import pytest
 import torch
 
 from onefill.errors import OnefillError
-from onefill.pocket.flow_training import FlowModel
-from onefill.pocket.judge_architecture import (
+from onefill.pocket.judge.architecture import (
     TowerSize,
     build_image_processor,
     build_judge_model,
     build_judge_tokenizer,
 )
-from onefill.pocket.policy_architecture import (
+from onefill.pocket.policy.architecture import (
     build_text_encoders,
     build_tokenizers,
     build_transformer,
 )
+from onefill.pocket.policy.training import FlowModel
 from onefill.pocket.warm_start import begin_judge, begin_policy
 
 SMALL = TowerSize(layers=1, width=16, heads=2, feed_forward=32)

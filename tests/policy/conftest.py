@@ -8,7 +8,7 @@ import torch
 from diffusers import FluxFillPipeline
 from torch import Tensor
 
-from onefill.pocket.policy_architecture import write_random_policy
+from onefill.pocket.policy.architecture import write_random_policy
 from onefill.policy.flux_fill import FluxFillPolicy
 from onefill.policy.loading import load_policy
 

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from onefill.errors import BadInput
-from onefill.pocket.policy_architecture import (
+from onefill.pocket.policy.architecture import (
     assemble,
     build_text_encoders,
     build_tokenizers,

@@ -9,7 +9,7 @@ from diffusers import AutoencoderKL, FluxFillPipeline, FluxTransformer2DModel
 from torch import Tensor
 
 from onefill.errors import BadInput
-from onefill.pocket.policy_architecture import write_random_policy
+from onefill.pocket.policy.architecture import write_random_policy
 from onefill.policy.conditions import Conditions
 from onefill.policy.flux_fill import FluxFillPolicy
 from onefill.policy.loading import load_policy

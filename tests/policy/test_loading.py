@@ -11,7 +11,7 @@ from diffusers import FluxTransformer2DModel
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 
 from onefill.errors import BadInput
-from onefill.pocket.policy_architecture import write_random_policy
+from onefill.pocket.policy.architecture import write_random_policy
 from onefill.policy import hub, loading
 from onefill.policy.choice import ModelChoice
 from onefill.policy.loading import load_chosen, load_policy

@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 from onefill.data.source import open_source
-from onefill.pocket.judge_architecture import write_random_judge
-from onefill.pocket.policy_architecture import write_random_policy
+from onefill.pocket.judge.architecture import write_random_judge
+from onefill.pocket.policy.architecture import write_random_policy
 from onefill.rl.config_file import build_config
 from onefill.rl.ingredients import Ingredients
 from onefill.rl.run_folder import open_run_folder

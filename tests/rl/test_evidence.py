@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from onefill.pocket import perceptual, vocabulary
-from onefill.pocket.classifier import Classifier
-from onefill.pocket.held_out import HeldOut, as_tensor
-from onefill.pocket.second_judge import SecondJudge
+from onefill.pocket.judge.second import SecondJudge
+from onefill.pocket.material import vocabulary
+from onefill.pocket.scoring import perceptual
+from onefill.pocket.scoring.classifier import Classifier
+from onefill.pocket.scoring.held_out import HeldOut, as_tensor
 from onefill.policy.loading import load_policy
 from onefill.rl.config_file import build_config
 from onefill.rl.defaults import STEP_RANGE

@@ -107,7 +107,7 @@ def score(
     held_out, unseen = embedded.scenes("heldout"), embedded.scenes("unseen")
 
     from onefill.allocator import keep_freed_memory
-    from onefill.pocket.score import score_policy
+    from onefill.pocket.scoring.report import score_policy
 
     keep_freed_memory()
     document = score_policy(folder, held_out, unseen, embedded.CLASSIFIER, seed, console.say)
@@ -141,7 +141,7 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
 
 
 def _score_judge(folder: str, cache: Path, pairs: int, seed: int, *, json_output: bool) -> None:
-    from onefill.pocket.pairs_accuracy import judge_accuracy
+    from onefill.pocket.contests.accuracy import judge_accuracy
 
     table = judge_accuracy(Path(folder), cache, pairs, seed)
     if json_output:

@@ -221,7 +221,7 @@ def _train(
     from onefill.judge.training.display import open_training_display
     from onefill.judge.training.loop import train
     from onefill.judge.training.session import open_session
-    from onefill.pocket.new_judge import new_judge
+    from onefill.pocket.judge.untrained import new_judge
 
     keep_freed_memory()
     session = open_session(

@@ -18,10 +18,10 @@ from onefill.pairs.subject import (
     Picture,
     Subject,
 )
-from onefill.pocket import damage, damage_canvas
-from onefill.pocket.damage_canvas import Canvas, Damage
-from onefill.pocket.misspelling import misspell
-from onefill.pocket.scenes import Rgb, composite, to_bytes
+from onefill.pocket.contests import damage, damage_canvas
+from onefill.pocket.contests.damage_canvas import Canvas, Damage
+from onefill.pocket.contests.misspelling import misspell
+from onefill.pocket.material.scenes import Rgb, composite, to_bytes
 
 GAP = 0.05
 """Smallest difference of damage, of strengths in (0, 1], that makes a preference."""

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from onefill.errors import BadInput
 from onefill.pairs.subject import Write, bounds
-from onefill.pocket.scenes import Rgb, composite
+from onefill.pocket.material.scenes import Rgb, composite
 from onefill.tasks.types import Mask
 
 LONGEST = 16

@@ -25,7 +25,7 @@ from onefill.pairs.subject import (
     grey_out,
     soft_edge,
 )
-from onefill.pocket.damage_canvas import numbers
+from onefill.pocket.contests.damage_canvas import numbers
 from onefill.tasks import shapes
 from onefill.tasks.types import Mask, Task
 

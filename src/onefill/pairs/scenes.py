@@ -16,9 +16,10 @@ from onefill.images import read_image, read_mask
 from onefill.pairs import lettering
 from onefill.pairs.lettering import Fonts
 from onefill.pairs.subject import ALIGNMENT, REMOVAL, STRUCTURE, Layer, Subject, bounds, grey_out
-from onefill.pocket import embedded, vocabulary
-from onefill.pocket.damage_canvas import Canvas, numbers
-from onefill.pocket.scenes import Rgb, composite, to_bytes
+from onefill.pocket import embedded
+from onefill.pocket.contests.damage_canvas import Canvas, numbers
+from onefill.pocket.material import vocabulary
+from onefill.pocket.material.scenes import Rgb, composite, to_bytes
 from onefill.tasks.types import Mask, Task
 
 _FILL, _EXTEND, _TEXT = "fill", "extend", "text"

@@ -10,8 +10,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from onefill.pocket.damage_canvas import Canvas, Plane, blur_plane
-from onefill.pocket.scenes import Rgb, to_bytes
+from onefill.pocket.contests.damage_canvas import Canvas, Plane, blur_plane
+from onefill.pocket.material.scenes import Rgb, to_bytes
 from onefill.tasks.types import Mask, Task
 
 Picture = NDArray[np.uint8]

@@ -15,14 +15,15 @@ from typing import Any
 import torch
 from diffusers import AutoencoderTiny
 
-from onefill.pocket import flow_training, vocabulary
-from onefill.pocket.classifier import train_classifier
-from onefill.pocket.flow_training import train_flow
-from onefill.pocket.policy_architecture import assemble
-from onefill.pocket.scenes import SIZE
-from onefill.pocket.scenes_export import export_scenes
-from onefill.pocket.sources import source_list
-from onefill.pocket.vae_training import train_vae
+from onefill.pocket.material import vocabulary
+from onefill.pocket.material.export import export_scenes
+from onefill.pocket.material.scenes import SIZE
+from onefill.pocket.material.sources import source_list
+from onefill.pocket.policy import training as flow_training
+from onefill.pocket.policy.architecture import assemble
+from onefill.pocket.policy.training import train_flow
+from onefill.pocket.policy.vae import train_vae
+from onefill.pocket.scoring.classifier import train_classifier
 from onefill.pocket.warm_start import facts_before
 
 STAGES = ("scenes", "vae", "policy", "classifier", "judge", "second-judge")
@@ -85,12 +86,12 @@ def build(
             weights = out / "weights" / "classifier.safetensors"
             train_classifier(weights, cache, spent, seed, log)
         elif stage == "second-judge":
-            from onefill.pocket.second_judge import train_second_judge
+            from onefill.pocket.judge.second import train_second_judge
 
             second = out / "weights" / "second_judge.safetensors"
             train_second_judge(second, cache, spent, seed, log)
         else:
-            from onefill.pocket.judge_training import build as build_judge
+            from onefill.pocket.judge.training import build as build_judge
 
             build_judge(out / "weights" / "judge", cache, spent, seed, log, begin)
 

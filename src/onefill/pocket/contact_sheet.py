@@ -19,7 +19,7 @@ from onefill.data.sample import Sample
 from onefill.data.source import SampleSource, open_source
 from onefill.images import array_to_image
 from onefill.pocket import embedded
-from onefill.pocket.vocabulary import ARTICLES
+from onefill.pocket.material.vocabulary import ARTICLES
 from onefill.policy.flux_fill import FluxFillPolicy
 from onefill.policy.sampler import Sampling
 from onefill.rl.batch import Batch, make_batch

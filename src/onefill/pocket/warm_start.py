@@ -24,7 +24,7 @@ from transformers import (
 )
 
 from onefill.errors import OnefillError
-from onefill.pocket.flow_training import FlowModel
+from onefill.pocket.policy.training import FlowModel
 
 
 def begin_policy(

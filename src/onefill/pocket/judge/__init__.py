@@ -1,0 +1,1 @@
+"""How the embedded judge is made, and the second judge beside it."""

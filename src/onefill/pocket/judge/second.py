@@ -1,0 +1,131 @@
+"""A second opinion: a small convolutional network that scores pictures, beside the judge.
+
+It shares neither architecture nor weights nor training pairs with the judge, and no policy is
+ever trained against it, so a reward that only fools the judge does not fool it. It sees one
+picture at a time, knows no language, and answers for the built-in dimensions only. The drawings
+and photographs behind its pairs are those of the same sources.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from onefill.pocket.contests.cache import load_contests
+from onefill.pocket.contests.pairs import GRID
+from onefill.pocket.judge.loop import weighted
+from onefill.pocket.judge.vision import (
+    VISION_WEIGHTS,
+    CellHead,
+    VisionHeads,
+    contest_batch,
+    quality,
+    vision_loss,
+)
+from onefill.pocket.material.sources import TRAIN
+from onefill.pocket.training_state import cosine_rate
+
+WIDTH = 160
+CONTESTS = 14_000
+_BATCH, _PEAK = 16, 2e-3
+
+
+class SecondJudge(nn.Module):
+    """Strided convolutions to an 8 x 8 grid, and the heads of ``VisionHeads`` on their mean."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        widths = (3, 32, 64, WIDTH)
+        blocks: list[nn.Module] = []
+        for before, after in pairwise(widths):
+            blocks += [_block(before, after, 2), _block(after, after, 1)]
+        self.eyes = nn.Sequential(*blocks)
+        self.heads = VisionHeads(WIDTH)
+
+    def tokens(self, pictures: Tensor) -> Tensor:
+        """Grey levels (B, 3, 64, 64) to (B, 64, WIDTH)."""
+        grid: Tensor = self.eyes(pictures / 127.5 - 1)
+        return grid.flatten(2).transpose(1, 2)
+
+    def prob_first_better(
+        self, first: Tensor, second: Tensor, columns: Tensor, words: Tensor
+    ) -> Tensor:
+        """Probability (B,) that the first picture is better.
+
+        Args:
+            first: (B, 3, 64, 64), grey levels in [0, 255].
+            second: the same.
+            columns: (B,) dimensions, index in ``onefill.pocket.contests.pairs.DIMENSIONS``.
+            words: (B,) what was asked for, index in ``onefill.pocket.contests.pairs.LABELS``.
+        """
+        scores, labels = self.heads(self.tokens(torch.cat([first, second])))
+        count = len(first)
+        both = quality(
+            torch.stack([scores[:count], scores[count:]], 1),
+            torch.stack([labels[:count], labels[count:]], 1),
+            words,
+        )
+        margin = (both[:, 0] - both[:, 1]).gather(1, columns[:, None])[:, 0]
+        return torch.sigmoid(margin)
+
+
+def _block(before: int, after: int, stride: int) -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(before, after, 3, stride, padding=1), nn.GroupNorm(8, after), nn.GELU()
+    )
+
+
+def train_second_judge(
+    weights: Path, cache: Path, minutes: float, seed: int, log: Callable[[str], None]
+) -> None:
+    """Train for ``minutes`` on contests of another seed than the judge's, and write the weights.
+
+    Raises:
+        OnefillError: pictures could not be fetched.
+    """
+    contests = load_contests(TRAIN, CONTESTS, seed + 2, cache, log)
+    torch.manual_seed(seed)
+    model, cells = SecondJudge(), CellHead(WIDTH, GRID**2)
+    optimizer = torch.optim.AdamW(
+        [*model.parameters(), *cells.parameters()], lr=_PEAK, weight_decay=0.02
+    )
+    rng = np.random.default_rng(seed)
+    started = told = time.monotonic()
+    step = 0
+    while (done := (time.monotonic() - started) / (60 * minutes)) < 1:
+        for group in optimizer.param_groups:
+            group["lr"] = _PEAK * cosine_rate(done)
+        batch = contest_batch(contests, rng.integers(len(contests), size=_BATCH), rng)
+        pictures = batch["pictures"]
+        noise = torch.randn_like(pictures) * rng.uniform(0, 6)
+        tokens = model.tokens((pictures + noise).flatten(0, 1))
+        losses = vision_loss(
+            tokens.view(*pictures.shape[:2], *tokens.shape[1:]), model.heads, cells, batch
+        )
+        loss = weighted(losses, VISION_WEIGHTS)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        step += 1
+        if time.monotonic() - told > 60:
+            told = time.monotonic()
+            log(f"second judge {done * minutes:.1f} min, step {step}: loss {loss.item():.3f}")
+    staged = weights.with_suffix(".part")
+    save_file(
+        {name: value.half().contiguous() for name, value in model.state_dict().items()}, staged
+    )
+    staged.replace(weights)
+
+
+def load_second_judge(weights: Path) -> SecondJudge:
+    """The second judge, frozen."""
+    model = SecondJudge()
+    model.load_state_dict({name: value.float() for name, value in load_file(weights).items()})
+    return model.requires_grad_(False).eval()

@@ -1,0 +1,371 @@
+"""Stage "judge": a Qwen2.5-VL judge from nothing, in four parts.
+
+1. See: the vision tower learns from heads of its own.
+2. Read: the language model learns to find in the tower's tokens what a question asks for.
+3. Judge: everything learns together, by the answer's loss (paper, Eq. 3; either picture stands
+   first in half of the pairs, so that both orders are trained), on pictures that were damaged on
+   purpose and on what the embedded policy paints.
+4. Withstand: the same, on pictures that are moved against the judge as well, by one step and
+   by many.
+
+The heads are thrown away. What is saved is the stock model, its processor and a card with the
+accuracy and the temperature of every task and dimension.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import partial
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from onefill.judge.preprocess import ImageRecipe
+from onefill.pocket import embedded
+from onefill.pocket.contests.cache import Contests, join, load_contests
+from onefill.pocket.contests.painted import load_painted
+from onefill.pocket.judge.architecture import (
+    TowerSize,
+    build_image_processor,
+    build_judge_model,
+    build_judge_tokenizer,
+    judge_corpus,
+)
+from onefill.pocket.judge.chains import Chains
+from onefill.pocket.judge.hardening import in_both_lights
+from onefill.pocket.judge.language import Reader
+from onefill.pocket.judge.loop import Losses, optimizers_for, run_stage
+from onefill.pocket.judge.reading import (
+    PairBatch,
+    PairSource,
+    ReadingHeads,
+    cell_names,
+    reading_loss,
+    teacher_scores,
+)
+from onefill.pocket.judge.vision import (
+    VISION_WEIGHTS,
+    CellHead,
+    Tower,
+    VisionHeads,
+    contest_batch,
+    vary,
+    vision_accuracy,
+    vision_loss,
+)
+from onefill.pocket.material import vocabulary
+from onefill.pocket.material.scenes import SIZE
+from onefill.pocket.material.sources import HELD_OUT, TRAIN
+from onefill.policy.loading import load_policy
+from onefill.tasks.registry import load_tasks
+from onefill.tasks.types import Task
+
+VISION = TowerSize(layers=4, width=128, heads=4, feed_forward=336)
+TEXT = TowerSize(layers=4, width=128, heads=4, feed_forward=336)
+TOKENS = 16
+"""Merged tokens of a 64-pixel picture: patches of 8 pixels, two by two."""
+
+WEIGHTS = {**VISION_WEIGHTS, "ends": 0.5, "taught": 0.3}
+"""Of the losses of parts 3 and 4; the answer's weighs 1."""
+
+CONTESTS, HELD_OUT_CONTESTS, REMEMBERED = 40_000, 300, 6_000
+PAINTED, HELD_OUT_PAINTED, PAINTED_SHARE = 2_000, 200, 0.3
+"""Contests that the policy painted, and their share of what parts 3 and 4 draw."""
+
+PARTS = {"see": 64.0, "read": 12.5, "together": 56.0, "harden": 172.5}
+"""Minutes of each part of a judge from nothing; other times are divided likewise."""
+
+PARTS_BEGUN = {"see": 2.5, "read": 1.5, "together": 4.0, "harden": 40.0}
+"""The same of one that begins from another's weights, for which only the heads are new."""
+
+_CHAINED = ("pixels", "latents", "painted pixels", "painted latents")
+
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Material:
+    """What the judge learns from, and what tells in the log how far it has come.
+
+    Attributes:
+        drawn, painted: contests of damage, and of what the policy paints.
+        held_out_drawn, held_out_painted: the same of what is kept from it.
+    """
+
+    drawn: Contests
+    painted: Contests
+    held_out_drawn: Contests
+    held_out_painted: Contests
+
+
+@dataclass
+class Student:
+    """The model in training and the heads that help it.
+
+    Attributes:
+        model: the stock Qwen2.5-VL; tower and reader use its weights.
+        tokenizer: its tokenizer.
+        tower, reader: its two halves with quick forward passes.
+        vision_heads, cell_head, reading_heads: thrown away after training.
+        tasks: what it is asked about, by name.
+    """
+
+    model: Any
+    tokenizer: Any
+    tower: Tower
+    reader: Reader
+    vision_heads: VisionHeads
+    cell_head: CellHead
+    reading_heads: ReadingHeads
+    tasks: dict[str, Task]
+
+    def modules(self) -> dict[str, nn.Module]:
+        """What a state on disk holds; the output head is the text model's embedding."""
+        return {
+            "visual": self.model.model.visual,
+            "text": self.model.model.language_model,
+            "vision_heads": self.vision_heads,
+            "cell_head": self.cell_head,
+            "reading_heads": self.reading_heads,
+        }
+
+
+def new_student(seed: int, vision: TowerSize = VISION, text: TowerSize = TEXT) -> Student:
+    """A judge of the built-in tasks with random weights."""
+    torch.manual_seed(seed)
+    known = {
+        name: load_tasks().get(name)
+        for name in dict.fromkeys(c.split("/")[0] for c in cell_names())
+    }
+    tokenizer = build_judge_tokenizer(judge_corpus(known.values(), vocabulary.prompt_pieces()))
+    # 0.07 is about 1 / sqrt(width): at the usual 0.02 so narrow a model hardly starts to learn.
+    model = build_judge_model(tokenizer, vision=vision, text=text, initializer_range=0.07)
+    return Student(
+        model=model,
+        tokenizer=tokenizer,
+        tower=Tower(model.model.visual, ImageRecipe.of(build_image_processor()), SIZE),
+        reader=Reader(model, tokenizer, TOKENS),
+        vision_heads=VisionHeads(text.width),
+        cell_head=CellHead(text.width, TOKENS),
+        reading_heads=ReadingHeads(text.width, text.layers - 1),
+        tasks=known,
+    )
+
+
+def build(
+    out: Path, cache: Path, minutes: float, seed: int, log: Log, begin: Path | None = None
+) -> None:
+    """Train, or go on training, for ``minutes`` in all, and write the judge's folder.
+
+    Args:
+        out: the folder; replaced only when all is done.
+        cache: fetched pictures, drawn contests and the states of the four parts.
+        minutes: wall time of the training; drawing and measuring are not counted.
+        seed: of weights and draws.
+        log: told one line now and then.
+        begin: folder of a judge whose weights it begins from; None for random ones.
+
+    Raises:
+        OnefillError: pictures could not be fetched.
+    """
+    from onefill.pocket.judge.card import save_measured
+    from onefill.pocket.warm_start import begin_judge, facts_before
+
+    policy = load_policy(embedded.resolve("policies", "pocket"))
+    material = Material(
+        load_contests(TRAIN, CONTESTS, seed, cache, log),
+        load_painted(policy, TRAIN, PAINTED, seed, cache, log),
+        load_contests(HELD_OUT, HELD_OUT_CONTESTS, seed, cache, log),
+        load_painted(policy, HELD_OUT, HELD_OUT_PAINTED, seed, cache, log),
+    )
+    student = new_student(seed)
+    if begin is not None:
+        begin_judge(student.model, student.tokenizer, begin)
+    parts = PARTS if begin is None else PARTS_BEGUN
+    for part in (see, read, together, harden):
+        share = parts[part.__name__] / sum(parts.values())
+        part(student, material, cache, minutes * share, seed, log)
+    staged = out.with_name(out.name + ".part")
+    shutil.rmtree(staged, ignore_errors=True)
+    before = {} if begin is None else facts_before(begin / "onefill_judge.json")
+    save_measured(student.model, student.tokenizer, staged, cache, minutes, seed, log, before)
+    shutil.rmtree(out, ignore_errors=True)
+    staged.rename(out)
+
+
+def see(
+    student: Student, material: Material, cache: Path, minutes: float, seed: int, log: Log
+) -> None:
+    """Part 1: the vision tower and its heads."""
+    visual = student.model.model.visual
+
+    def step(rng: np.random.Generator) -> Losses:
+        drawn = material.drawn
+        batch = _varied(drawn.select(rng.integers(len(drawn), size=12)), rng)
+        return _vision_loss(student, _tokens(student, batch["pictures"]), batch)
+
+    run_stage(
+        "sees", cache / "judge-state" / "see", student.modules(),
+        optimizers_for([visual, student.vision_heads, student.cell_head], 0.012, 2e-3),
+        VISION_WEIGHTS, step,
+        partial(vision_accuracy, student.tower, student.vision_heads, material.held_out_drawn),
+        minutes, seed, log,
+    )  # fmt: skip
+
+
+def read(
+    student: Student, material: Material, cache: Path, minutes: float, seed: int, log: Log
+) -> None:
+    """Part 2: the language model, on remembered tokens of a part of the contests."""
+    remembered = material.drawn.select(slice(REMEMBERED))
+    memory = remember(student.tower, remembered)
+    source = PairSource(remembered, student.tasks)
+
+    def step(rng: np.random.Generator) -> Losses:
+        pairs = source.draw(64, rng)
+        tokens = memory[pairs.contests, pairs.places].float()
+        return _reading_losses(student, tokens, pairs)
+
+    run_stage(
+        "reads", cache / "judge-state" / "read", student.modules(),
+        optimizers_for([student.model.model.language_model, student.reading_heads], 0.01, 2e-3),
+        {}, step, partial(_accuracies, student, material), minutes, seed, log,
+    )  # fmt: skip
+
+
+def together(
+    student: Student, material: Material, cache: Path, minutes: float, seed: int, log: Log
+) -> None:
+    """Part 3: everything, on fresh contests; the heads keep teaching beside the answer."""
+
+    def step(rng: np.random.Generator) -> Losses:
+        batch, pairs = _contests_and_pairs(student, material, rng)
+        return _all_losses(student, batch, pairs, batch["pictures"])
+
+    run_stage(
+        "judges", cache / "judge-state" / "together", student.modules(),
+        optimizers_for(student.modules().values(), 0.01, 1.5e-3), WEIGHTS, step,
+        partial(_accuracies, student, material), minutes, seed, log,
+    )  # fmt: skip
+
+
+def harden(
+    student: Student, material: Material, cache: Path, minutes: float, seed: int, log: Log
+) -> None:
+    """Part 4: the same on pictures that are moved against the judge as well."""
+    vae = load_policy(embedded.resolve("policies", "pocket")).pipeline.vae.requires_grad_(False)
+    kinds = [
+        Chains(contests, student.tasks, moved, seed)
+        for contests in (material.drawn, material.painted)
+        for moved in (None, vae)
+    ]
+    turns = cycle(reversed(kinds))
+
+    def answers(queries: list[str], first: Tensor, second: Tensor) -> Tensor:
+        tokens = student.tower(torch.cat([first, second])).view(2, len(first), TOKENS, -1)
+        logits: Tensor = student.reader(queries, tokens.transpose(0, 1))[0]
+        return logits
+
+    def step(rng: np.random.Generator) -> Losses:
+        batch, pairs = _contests_and_pairs(student, material, rng)
+        losses = partial(_all_losses, student, batch, pairs)
+        moved = in_both_lights(batch["pictures"], losses, WEIGHTS, rng)
+        return {**moved, "led": next(turns).loss(answers, rng)}
+
+    def measure() -> dict[str, float]:
+        parted = {f"{kind} parted": c.parted for kind, c in zip(_CHAINED, kinds, strict=True)}
+        return {**_accuracies(student, material), **parted}
+
+    run_stage(
+        "withstands", cache / "judge-state" / "harden", student.modules(),
+        optimizers_for(student.modules().values(), 0.007, 1e-3), WEIGHTS, step,
+        measure, minutes, seed, log,
+    )  # fmt: skip
+
+
+def _contests_and_pairs(
+    student: Student, material: Material, rng: np.random.Generator
+) -> tuple[dict[str, Tensor], PairBatch]:
+    painted = int(rng.binomial(12, PAINTED_SHARE))
+    parts = [
+        contests.select(rng.integers(len(contests), size=count))
+        for contests, count in ((material.drawn, 12 - painted), (material.painted, painted))
+    ]
+    chosen = join(parts)
+    pairs = PairSource(chosen, student.tasks).draw(40, rng)
+    return _varied(chosen, rng), pairs
+
+
+def _all_losses(
+    student: Student, batch: dict[str, Tensor], pairs: PairBatch, pictures: Tensor
+) -> Losses:
+    tokens = _tokens(student, pictures)
+    losses = _vision_loss(student, tokens, batch)
+    return {**losses, **_reading_losses(student, tokens[pairs.contests, pairs.places], pairs)}
+
+
+def _reading_losses(student: Student, tokens: Tensor, pairs: PairBatch) -> Losses:
+    """Of the language model, on the tokens (B, 2, N, width) of pairs."""
+    with torch.no_grad():
+        teacher = teacher_scores(student.vision_heads, tokens, pairs)
+    answer, ends = student.reader(pairs.queries, tokens)
+    return reading_loss(answer, ends, student.reading_heads, pairs, teacher)
+
+
+def _varied(contests: Contests, rng: np.random.Generator) -> dict[str, Tensor]:
+    batch = contest_batch(contests, np.arange(len(contests)), rng)
+    return {**batch, "pictures": vary(batch["pictures"], rng)}
+
+
+def _vision_loss(student: Student, tokens: Tensor, batch: dict[str, Tensor]) -> Losses:
+    return vision_loss(tokens, student.vision_heads, student.cell_head, batch)
+
+
+def _tokens(student: Student, pictures: Tensor) -> Tensor:
+    tokens: Tensor = student.tower(pictures.flatten(0, 1))
+    return tokens.view(*pictures.shape[:2], *tokens.shape[1:])
+
+
+@torch.no_grad()
+def remember(tower: Tower, contests: Contests, size: int = 16) -> Tensor:
+    """The tokens of every picture, half precision: (N, 4, tokens, width)."""
+    kept = []
+    for start in range(0, len(contests), size):
+        pictures = torch.from_numpy(contests.pictures[start : start + size])
+        tokens = tower(pictures.flatten(0, 1).permute(0, 3, 1, 2).float())
+        kept.append(tokens.half().view(*pictures.shape[:2], *tokens.shape[1:]))
+    return torch.cat(kept)
+
+
+def _accuracies(student: Student, material: Material) -> dict[str, float]:
+    painted = answer_accuracy(student, material.held_out_painted)
+    return {
+        **answer_accuracy(student, material.held_out_drawn),
+        **{f"painted {cell}": value for cell, value in painted.items()},
+    }
+
+
+@torch.no_grad()
+def answer_accuracy(student: Student, contests: Contests, count: int = 600) -> dict[str, float]:
+    """Share of right answers, one order each, per cell, on always the same pairs of contests."""
+    source = PairSource(contests, student.tasks)
+    pairs = source.draw(count, np.random.default_rng(0))
+    memory = remember(student.tower, contests)
+    right: dict[str, list[float]] = {cell: [] for cell in cell_names()}
+    for start in range(0, count, 60):
+        part = _slice(pairs, slice(start, start + 60))
+        answer, _ = student.reader(part.queries, memory[part.contests, part.places].float())
+        agreed = ((answer > 0).float() == part.first_better).float()
+        for cell, value in zip(part.cells, agreed.tolist(), strict=True):
+            right[cell].append(value)
+    return {cell: float(np.mean(values)) for cell, values in right.items() if values}
+
+
+def _slice(pairs: PairBatch, part: slice) -> PairBatch:
+    return PairBatch(**{f.name: getattr(pairs, f.name)[part] for f in fields(PairBatch)})

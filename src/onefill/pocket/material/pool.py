@@ -1,0 +1,81 @@
+"""A pool of scenes drawn once, kept on disk, and read by every training stage."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onefill.pocket.material.pictures import Pictures, load_pictures
+from onefill.pocket.material.scenes import SIZE, Scene, draw_scene
+from onefill.pocket.material.sources import Split
+from onefill.pocket.material.things import draw_coloured_wish
+from onefill.pocket.material.vocabulary import HUES
+
+COLOURED = "coloured"
+"""Fills of things that come in colours, in a colour asked for."""
+
+FROM_NEAR = ("removal", "extend")
+"""Kinds that restore a background: what they must know is what backgrounds look like."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """N scenes as arrays.
+
+    Attributes:
+        targets: uint8 (N, SIZE, SIZE, 3); masks: bool (N, SIZE, SIZE).
+        prompts, tasks, words: N strings each.
+        kinds: N strings, a task or ``COLOURED``.
+
+    """
+
+    targets: NDArray[np.uint8]
+    masks: NDArray[np.bool_]
+    prompts: list[str]
+    tasks: list[str]
+    words: list[str]
+    kinds: list[str]
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+
+def draw_pool(split: Split, count: int, seed: int, cache: Path, kind: str | None = None) -> Pool:
+    """``count`` scenes of one split, from the cache where they were drawn before.
+
+    All are of one kind, a task or ``COLOURED``, or else drawn as they come. The same arguments
+    give the same scenes on the same machine. Pools of ``FROM_NEAR`` are cut from near.
+    """
+    stem = cache / f"pool-{split}-{kind or 'all'}-{count}-{seed}"
+    arrays, texts = stem.with_suffix(".npz"), stem.with_suffix(".json")
+    if not texts.exists():
+        pictures = load_pictures(split, cache, near=kind in FROM_NEAR)
+        rng = np.random.default_rng(seed)
+        targets = np.empty((count, SIZE, SIZE, 3), np.uint8)
+        masks = np.empty((count, SIZE, SIZE), bool)
+        rows = []
+        for index in range(count):
+            scene = _draw(pictures, rng, kind)
+            targets[index], masks[index] = scene.target, scene.mask
+            rows.append((scene.prompt, scene.task, scene.word))
+        cache.mkdir(parents=True, exist_ok=True)
+        np.savez(arrays, targets=targets, masks=masks)
+        # Written last: its presence says that the arrays are whole.
+        texts.write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
+    loaded = np.load(arrays)
+    prompts, tasks, words = zip(*json.loads(texts.read_text(encoding="utf-8")), strict=True)
+    kinds = [
+        COLOURED if task == "fill" and HUES.keys() & prompt.split() else task
+        for prompt, task in zip(prompts, tasks, strict=True)
+    ]
+    return Pool(loaded["targets"], loaded["masks"], list(prompts), list(tasks), list(words), kinds)
+
+
+def _draw(pictures: Pictures, rng: np.random.Generator, kind: str | None) -> Scene:
+    if kind == COLOURED:
+        return draw_scene(pictures, rng, task="fill", wished=draw_coloured_wish(rng))
+    return draw_scene(pictures, rng, task=kind)

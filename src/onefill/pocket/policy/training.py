@@ -1,0 +1,384 @@
+"""Stage "policy": flow matching of the tiny FLUX-Fill on cached latents of scenes.
+
+The transformer, CLIP and T5 learn together from nothing. Targets follow rectified flow
+(Liu et al. 2023, equation 1): x_t = (1 - sigma) x_0 + sigma eps, velocity eps - x_0. A share of
+prompts is dropped, so that true classifier-free guidance works at sampling.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderTiny, FluxTransformer2DModel
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5Tokenizer
+
+from onefill.pocket.material import vocabulary
+from onefill.pocket.material.pool import COLOURED, Pool, draw_pool
+from onefill.pocket.material.scenes import SIZE
+from onefill.pocket.material.sources import HELD_OUT, TRAIN, Split
+from onefill.pocket.optimizers import muon_and_adamw
+from onefill.pocket.policy.architecture import (
+    build_text_encoders,
+    build_tokenizers,
+    build_transformer,
+)
+from onefill.pocket.policy.vae import to_model_range
+from onefill.pocket.training_state import cosine_rate, load_state, save_state
+from onefill.policy.packing import image_ids, pack_latents, pack_mask
+
+POOL_SIZE, HELD_OUT_SIZE = 32_768, 256
+MORE = {"removal": 32_000, "extend": 12_000, COLOURED: 14_000, "text": 14_000}
+"""Scenes of one kind that the second phase draws from beside the pool of all."""
+TOKENS = 12
+"""T5 tokens of a prompt: ten words and the end token fit."""
+
+BATCH, PEAK_RATE, MUON_RATE, PROMPT_DROPOUT, EMA_DECAY = 32, 1e-3, 2e-3, 0.1, 0.999
+BEGUN_RATE = 0.6
+"""Share of the learning rates for weights that were trained before."""
+OUTSIDE_WEIGHT = 0.1
+"""Loss weight of a token that the mask does not touch: it only has to be copied."""
+
+SECOND_PHASE = 0.43
+"""Share of the time, at its end, in which kinds of scenes are drawn by ``SHARES``."""
+SHARES = {"fill": 0.09, COLOURED: 0.14, "text": 0.36, "removal": 0.27, "extend": 0.14}
+"""Words written, and backgrounds of which no photograph was seen, take the most samples."""
+
+
+@dataclass(frozen=True)
+class LatentPool:
+    """Scenes as the transformer sees them, float16 where large.
+
+    Attributes:
+        clean, masked: packed latents (N, tokens, 4c) of the target and of the masked picture.
+        masks: packed masks (N, tokens, 4 f^2) in {0, 1}, uint8.
+        t5_ids, clip_ids: token ids of the prompts.
+        kinds: N names out of ``SHARES``.
+
+    """
+
+    clean: Tensor
+    masked: Tensor
+    masks: Tensor
+    t5_ids: Tensor
+    clip_ids: Tensor
+    kinds: list[str]
+
+
+class FlowModel(nn.Module):
+    """The three trained parts of the policy as one module."""
+
+    def __init__(
+        self, transformer: FluxTransformer2DModel, clip: CLIPTextModel, t5: T5EncoderModel
+    ) -> None:
+        super().__init__()
+        self.transformer, self.clip, self.t5 = transformer, clip, t5
+        side = SIZE // 4
+        self.register_buffer("image_ids", image_ids(side, side), persistent=False)
+        self.register_buffer("text_ids", torch.zeros(TOKENS, 3), persistent=False)
+
+    def forward(
+        self,
+        noisy: Tensor,
+        sigma: Tensor,
+        pool: LatentPool,
+        rows: Tensor,
+        ids: tuple[Tensor, Tensor],
+    ) -> Tensor:
+        """Velocity (B, tokens, 4c) at noise levels sigma (B,) in [0, 1] for rows of a pool."""
+        t5_ids, clip_ids = ids
+        velocity: Tensor = self.transformer(
+            hidden_states=torch.cat(
+                [noisy, pool.masked[rows].float(), pool.masks[rows].float()], 2
+            ),
+            timestep=sigma,
+            pooled_projections=self.clip(clip_ids).pooler_output,
+            encoder_hidden_states=self.t5(t5_ids).last_hidden_state,
+            txt_ids=self.text_ids,
+            img_ids=self.image_ids,
+            return_dict=False,
+        )[0]
+        return velocity
+
+
+def new_flow_model() -> tuple[FlowModel, CLIPTokenizer, T5Tokenizer]:
+    """Untrained parts and the tokenizers of the closed vocabulary."""
+    clip_tokenizer, t5_tokenizer = build_tokenizers(vocabulary.prompt_pieces())
+    clip, t5 = build_text_encoders(clip_tokenizer, t5_tokenizer)
+    return FlowModel(build_transformer(), clip, t5), clip_tokenizer, t5_tokenizer
+
+
+def prompt_ids(
+    prompts: list[str], clip_tokenizer: CLIPTokenizer, t5_tokenizer: T5Tokenizer
+) -> tuple[Tensor, Tensor]:
+    """T5 ids (N, TOKENS) and CLIP ids (N, positions), padded as the stock pipeline pads."""
+    t5 = t5_tokenizer(
+        prompts, padding="max_length", max_length=TOKENS, truncation=True, return_tensors="pt"
+    )
+    clip = clip_tokenizer(prompts, padding="max_length", truncation=True, return_tensors="pt")
+    return t5.input_ids, clip.input_ids
+
+
+def encode_pool(
+    pool: Pool,
+    vae: AutoencoderTiny,
+    tokenizers: tuple[CLIPTokenizer, T5Tokenizer],
+    file: Path,
+) -> LatentPool:
+    """Latents of a pool, from ``file`` where they were computed before."""
+    if not file.exists():
+        vae = vae.eval().to(memory_format=torch.channels_last)
+        clean, masked, masks = [], [], []
+        for start in range(0, len(pool), 64):
+            picture = to_model_range(pool.targets[start : start + 64])
+            mask = torch.from_numpy(pool.masks[start : start + 64]).float()[:, None]
+            with torch.no_grad():
+                both = _latents(vae, torch.cat([picture, picture * (1 - mask)]))
+            half = pack_latents(both).half()
+            clean.append(half[: len(mask)])
+            masked.append(half[len(mask) :])
+            masks.append(pack_mask(mask, 4).to(torch.uint8))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        staged = file.with_suffix(".part")
+        tensors = {"clean": clean, "masked": masked, "masks": masks}
+        save_file({name: torch.cat(parts) for name, parts in tensors.items()}, staged)
+        staged.rename(file)
+    return LatentPool(
+        **load_file(file),
+        **dict(zip(("t5_ids", "clip_ids"), prompt_ids(pool.prompts, *tokenizers), strict=True)),
+        kinds=pool.kinds,
+    )
+
+
+def _latents(vae: AutoencoderTiny, pictures: Tensor) -> Tensor:
+    parts = [
+        vae.encode(part.to(memory_format=torch.channels_last)).latents
+        for part in pictures.split(16)
+    ]
+    latents = torch.cat(parts).contiguous()
+    return (latents - vae.config.shift_factor) * vae.config.scaling_factor
+
+
+def flow_loss(
+    model: FlowModel,
+    pool: LatentPool,
+    rows: Tensor,
+    sigma: Tensor,
+    noise: Tensor,
+    empty: tuple[Tensor, Tensor],
+    dropped: Tensor,
+) -> Tensor:
+    """Mean squared velocity error (B,), tokens outside the mask weighing ``OUTSIDE_WEIGHT``."""
+    clean = pool.clean[rows].float()
+    level = sigma[:, None, None]
+    ids = tuple(
+        torch.where(dropped[:, None], nothing, given[rows])
+        for nothing, given in zip(empty, (pool.t5_ids, pool.clip_ids), strict=True)
+    )
+    velocity = model((1 - level) * clean + level * noise, sigma, pool, rows, (ids[0], ids[1]))
+    touched = pool.masks[rows].amax(2).float()
+    weight = OUTSIDE_WEIGHT + (1 - OUTSIDE_WEIGHT) * touched
+    error = (velocity - (noise - clean)).square().mean(2)
+    return (weight * error).sum(1) / weight.sum(1)
+
+
+def latent_pool(
+    split: Split,
+    count: int,
+    seed: int,
+    cache: Path,
+    vae: AutoencoderTiny,
+    tag: str,
+    tokenizers: tuple[CLIPTokenizer, T5Tokenizer],
+    kind: str | None = None,
+) -> LatentPool:
+    """The pool of one split, or of one kind of it, in latents of the VAE called ``tag``."""
+    name = split if kind is None else f"{split}-{kind}"
+    file = cache / f"latents-{name}-{count}-{seed}-{tag}.safetensors"
+    return encode_pool(draw_pool(split, count, seed, cache, kind), vae, tokenizers, file)
+
+
+def _join(first: LatentPool, second: LatentPool) -> LatentPool:
+    tensors = ("clean", "masked", "masks", "t5_ids", "clip_ids")
+    return LatentPool(
+        **{name: torch.cat([getattr(first, name), getattr(second, name)]) for name in tensors},
+        kinds=first.kinds + second.kinds,
+    )
+
+
+def smoothness_weights(pool: LatentPool) -> Tensor:
+    """Loss weights (N,) of the second phase: smooth backgrounds count more, within [0.3, 6].
+
+    An error that nobody sees on gravel is a stain on a clear sky, and its share of the squared
+    error is small, so removals and extensions are weighed by the inverse of the variance of
+    their masked latents (the mean stays 1). Fills and texts weigh 1.
+    """
+    variances = torch.empty(len(pool.kinds))
+    for rows in torch.arange(len(pool.kinds)).split(512):
+        touched = pool.masks[rows].amax(2, keepdim=True).float()
+        clean, count = pool.clean[rows].float(), touched.sum(1, keepdim=True)
+        mean = (clean * touched).sum(1, keepdim=True) / count
+        spread = ((clean - mean).square() * touched).sum(1, keepdim=True) / count
+        variances[rows] = spread.mean((1, 2))
+    ground = torch.tensor([kind in ("removal", "extend") for kind in pool.kinds])
+    weights = torch.ones(len(pool.kinds))
+    inverse = 1 / (variances[ground] + 0.02)
+    weights[ground] = (inverse / inverse.mean()).clamp(0.3, 6)
+    return weights
+
+
+def optimizers_for(model: FlowModel) -> list[torch.optim.Optimizer]:
+    """Muon reached the same held-out loss as AdamW alone with two thirds of the samples."""
+    named = list(model.transformer.named_parameters())
+    matrices = [p for name, p in named if p.ndim == 2 and "blocks" in name and "norm" not in name]
+    chosen = {id(matrix) for matrix in matrices}
+    optimizers = muon_and_adamw(
+        matrices,
+        [p for p in model.parameters() if id(p) not in chosen],
+        muon={"lr": MUON_RATE, "weight_decay": 0.01, "adjust_lr_fn": "match_rms_adamw"},
+        adamw={"lr": PEAK_RATE, "weight_decay": 0.01, "betas": (0.9, 0.97)},
+    )
+    for group in _groups(optimizers):
+        group["peak"] = group["lr"]
+    return optimizers
+
+
+def _by_shares(kinds: list[str]) -> Tensor:
+    """Probabilities (N,), up to a factor, that draw kinds by ``SHARES``."""
+    counts = Counter(kinds)
+    return torch.tensor([SHARES[kind] / counts[kind] for kind in kinds])
+
+
+def _groups(optimizers: list[torch.optim.Optimizer]) -> list[dict[str, Any]]:
+    return [group for optimizer in optimizers for group in optimizer.param_groups]
+
+
+def train_flow(
+    vae_folder: Path,
+    cache: Path,
+    minutes: float,
+    seed: int,
+    log: Callable[[str], None],
+    begin: Path | None = None,
+) -> None:
+    """Train, or go on training, for ``minutes`` in all; ``load_average`` reads the result.
+
+    The learning rate follows a cosine in each of two phases: the first draws every scene alike,
+    the second, ``SECOND_PHASE`` of the time, draws kinds by ``SHARES`` from more scenes of some
+    and weighs smooth backgrounds up. Weights are random at first, or those of the policy in
+    ``begin``, which has the first phase behind it.
+    """
+    from onefill.pocket.warm_start import begin_policy
+
+    torch.manual_seed(seed)
+    model, *tokenizers = new_flow_model()
+    if begin is not None:
+        begin_policy(model, tokenizers[0], tokenizers[1], begin)
+    vae = AutoencoderTiny.from_pretrained(vae_folder)
+    tag = f"{vae.config.scaling_factor:.6f}"
+    both = (tokenizers[0], tokenizers[1])
+    pool = latent_pool(TRAIN, POOL_SIZE, seed, cache, vae, tag, both)
+    held_out = latent_pool(HELD_OUT, HELD_OUT_SIZE, seed, cache, vae, tag, both)
+    empty = prompt_ids([""], *both)
+    average = copy.deepcopy(model).requires_grad_(False)
+    optimizers = optimizers_for(model)
+    state, parts = cache / "policy-state", {"model": model, "average": average}
+    progress = load_state(state, parts, optimizers)
+    seconds, step = progress.get("seconds", 0.0), int(progress.get("step", 0))
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+    second = 60 * minutes * (SECOND_PHASE if begin is None else 1)
+    first, peak = 60 * minutes - second, 1.0 if begin is None else BEGUN_RATE
+    shares = weights = torch.ones(len(pool.kinds))
+    started, told, turned = time.monotonic() - seconds, seconds, False
+    while (seconds := time.monotonic() - started) < first + second:
+        if seconds >= first and not turned:
+            turned = True
+            if not progress.get("turned"):
+                # The average is ahead of the model while the learning rate is high.
+                model.load_state_dict(average.state_dict())
+            for kind, count in MORE.items():
+                more = latent_pool(TRAIN, count, seed + 11, cache, vae, tag, both, kind)
+                pool = _join(pool, more)
+            shares, weights = _by_shares(pool.kinds), smoothness_weights(pool)
+            started = time.monotonic() - seconds  # drawing them is no training
+        rate = (
+            cosine_rate(seconds / first)
+            if not turned
+            else (0.5 if first else 1) * cosine_rate((seconds - first) / second)
+        )
+        for group in _groups(optimizers):
+            group["lr"] = group["peak"] * rate * peak
+        rows = torch.multinomial(shares, BATCH, replacement=True, generator=generator)
+        # Logit-normal noise levels, a little to the noisy side, where shapes are decided.
+        sigma = torch.sigmoid(torch.randn(BATCH, generator=generator) + 0.3)
+        noise = torch.randn(pool.clean[rows].shape, generator=generator)
+        dropped = torch.rand(BATCH, generator=generator) < PROMPT_DROPOUT
+        losses = flow_loss(model, pool, rows, sigma, noise, empty, dropped)
+        loss = (weights[rows] * losses).mean()
+        model.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for optimizer in optimizers:
+            optimizer.step()
+        _follow(average, model, min(EMA_DECAY, (1 + step) / (20 + step)))
+        step += 1
+        if seconds - told > 60:
+            told = seconds
+            save_state(
+                state, parts, optimizers, {"seconds": seconds, "step": step, "turned": turned}
+            )
+            told_loss, untold_loss = _validate(average, held_out, empty)
+            log(
+                f"policy {seconds / 60:.1f} min, {step * BATCH} samples, "
+                f"{step * BATCH / seconds:.0f}/s, loss {loss.item():.4f}, "
+                f"held-out {told_loss:.4f}, without prompt {untold_loss:.4f}"
+            )
+    save_state(state, parts, optimizers, {"seconds": seconds, "step": step, "turned": turned})
+    log(f"policy done: {step * BATCH} samples in {seconds / 60:.1f} min")
+
+
+def load_average(cache: Path) -> tuple[FlowModel, CLIPTokenizer, T5Tokenizer, dict[str, float]]:
+    """The moving average, its tokenizers and the progress of the last saved state."""
+    model, clip_tokenizer, t5_tokenizer = new_flow_model()
+    progress = load_state(cache / "policy-state", {"average": model}, [])
+    return model.eval(), clip_tokenizer, t5_tokenizer, progress
+
+
+def _follow(average: nn.Module, model: nn.Module, decay: float) -> None:
+    with torch.no_grad():
+        torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
+
+
+def _validate(
+    model: FlowModel, pool: LatentPool, empty: tuple[Tensor, Tensor]
+) -> tuple[float, float]:
+    """Loss on the same noise every time, with the prompts and without any."""
+    generator = torch.Generator().manual_seed(0)
+    count = len(pool.clean)
+    sigma = torch.rand(count, generator=generator) * 0.96 + 0.02
+    noise = torch.randn(pool.clean.shape, generator=generator)
+    means = []
+    with torch.no_grad():
+        for drop in (False, True):
+            losses = [
+                flow_loss(
+                    model,
+                    pool,
+                    rows,
+                    sigma[rows],
+                    noise[rows],
+                    empty,
+                    torch.full((len(rows),), drop),
+                )
+                for rows in torch.arange(count).split(64)
+            ]
+            means.append(float(torch.cat(losses).mean()))
+    return means[0], means[1]

@@ -1,0 +1,1 @@
+"""How good a policy or a judge is on scenes that were kept from it."""
