@@ -145,20 +145,19 @@ def test_a_short_training_lowers_the_losses_and_goes_on(student, contests, tmp_p
     ticks = itertools.count()
     monkeypatch.setattr(judge_training_loop.time, "monotonic", lambda: next(ticks) / 20)
     said: list[str] = []
-    material = training.Material(contests, contests, contests, contests)
     start = losses(student, contests)
-    training.see(student, material, tmp_path, 6 / 60, 0, said.append)
+    training.see(student, contests, contests, tmp_path, 6 / 60, 0, said.append)
     seeing = losses(student, contests)
     assert seeing[0] < 0.8 * start[0]
-    training.read(student, material, tmp_path, 8 / 60, 0, said.append)
-    training.together(student, material, tmp_path, 4 / 60, 0, said.append)
+    training.read(student, contests, contests, tmp_path, 8 / 60, 0, said.append)
+    training.together(student, contests, contests, tmp_path, 4 / 60, 0, said.append)
     assert losses(student, contests)[1] < 0.9 * seeing[1]
-    training.harden(student, material, tmp_path, 3 / 60, 0, said.append)
+    training.harden(student, contests, contests, tmp_path, 3 / 60, 0, said.append)
     assert [line.split()[1] for line in said] == ["sees", "reads", "judges", "withstands"]
 
     # The time is used up: a second run takes up the state and trains no more.
     again = training.new_student(1, vision=TINY, text=TINY)
-    training.harden(again, material, tmp_path, 3 / 60, 0, said.append)
+    training.harden(again, contests, contests, tmp_path, 3 / 60, 0, said.append)
     for name, module in student.modules().items():
         for key, value in module.state_dict().items():
             assert torch.equal(value, again.modules()[name].state_dict()[key]), (name, key)

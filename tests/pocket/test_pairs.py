@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image, ImageDraw, ImageFont
 
 from onefill.pocket.contests import pairs
 from onefill.pocket.contests.pairs import (
@@ -17,8 +18,33 @@ from onefill.pocket.contests.pairs import (
     draw_words,
 )
 from onefill.pocket.material import sources, vocabulary
-from onefill.pocket.material.pictures import Pictures, load_pictures
+from onefill.pocket.material.pictures import DRAWING_SIZE, Pictures, load_pictures
 from onefill.pocket.material.sources import HELD_OUT, TRAIN
+
+
+def drawn_shape(index: int) -> Image.Image:
+    """A drawing per word that needs no download: polygons of its own colours and corners."""
+    rng = np.random.default_rng(index)
+    drawing = Image.new("RGBA", (DRAWING_SIZE, DRAWING_SIZE))
+    draw = ImageDraw.Draw(drawing)
+    for reach in (44, 26):
+        turns = np.sort(rng.uniform(0, 2 * np.pi, 5 + index % 4))
+        corners = [(48 + reach * np.cos(t), 48 + reach * np.sin(t)) for t in turns]
+        draw.polygon(corners, fill=(*rng.integers(0, 256, 3).tolist(), 255))
+    return drawing
+
+
+@pytest.fixture(scope="module")
+def pictures() -> Pictures:
+    rng = np.random.default_rng(0)
+    photographs = []
+    for _ in range(3):
+        coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8))
+        photographs.append(coarse.resize((160, 120), Image.Resampling.BICUBIC))
+    font = ImageFont.load_default(64)
+    assert isinstance(font, ImageFont.FreeTypeFont)
+    drawings = {word: [drawn_shape(i)] for i, word in enumerate(vocabulary.WORDS)}
+    return Pictures(drawings=drawings, photographs=photographs, fonts=[font])
 
 
 @pytest.mark.parametrize(("task", "dimension"), CELLS)

@@ -1,1 +1,1 @@
-"""Results of which it is known which is better: damaged on purpose, or painted by the policy."""
+"""Results damaged on purpose, so that it is known which of two is better."""

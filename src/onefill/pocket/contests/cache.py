@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,18 +49,6 @@ class Contests:
     def __len__(self) -> int:
         return len(self.tasks)
 
-    def select(self, rows: NDArray[np.intp] | slice) -> Contests:
-        """Some of the contests."""
-        return Contests(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
-
-
-def join(parts: Sequence[Contests]) -> Contests:
-    """All contests of several, one after another."""
-    joined: dict[str, Any] = {
-        f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Contests)
-    }
-    return Contests(**joined)
-
 
 def load_contests(
     split: Split, count: int, seed: int, cache: Path, log: Callable[[str], None]
@@ -84,8 +71,9 @@ def load_contests(
             staged.rename(path)
             log(f"contests {split}: {(number + 1) * _CHUNK} drawn")
         with np.load(path) as stored:
-            chunks.append(Contests(**{name: stored[name] for name in stored.files}))
-    return join(chunks).select(slice(count))
+            chunks.append({name: stored[name] for name in stored.files})
+    joined = {name: np.concatenate([c[name] for c in chunks])[:count] for name in chunks[0]}
+    return Contests(**joined)
 
 
 def _draw_chunk(pictures: Pictures, rng: np.random.Generator) -> dict[str, NDArray[np.generic]]:

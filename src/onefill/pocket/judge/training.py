@@ -3,8 +3,7 @@
 1. See: the vision tower learns from heads of its own.
 2. Read: the language model learns to find in the tower's tokens what a question asks for.
 3. Judge: everything learns together, by the answer's loss (paper, Eq. 3; either picture stands
-   first in half of the pairs, so that both orders are trained), on pictures that were damaged on
-   purpose and on what the embedded policy paints.
+   first in half of the pairs, so that both orders are trained).
 4. Withstand: the same, on pictures that are moved against the judge as well, by one step and
    by many.
 
@@ -24,12 +23,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from diffusers import AutoencoderTiny
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from onefill.judge.preprocess import ImageRecipe
 from onefill.pocket import embedded
-from onefill.pocket.contests.cache import Contests, join, load_contests
-from onefill.pocket.contests.painted import load_painted
+from onefill.pocket.contests.cache import Contests, load_contests
 from onefill.pocket.judge.architecture import (
     TowerSize,
     build_image_processor,
@@ -62,7 +62,6 @@ from onefill.pocket.judge.vision import (
 from onefill.pocket.material import vocabulary
 from onefill.pocket.material.scenes import SIZE
 from onefill.pocket.material.sources import HELD_OUT, TRAIN
-from onefill.policy.loading import load_policy
 from onefill.tasks.registry import load_tasks
 from onefill.tasks.types import Task
 
@@ -75,33 +74,15 @@ WEIGHTS = {**VISION_WEIGHTS, "ends": 0.5, "taught": 0.3}
 """Of the losses of parts 3 and 4; the answer's weighs 1."""
 
 CONTESTS, HELD_OUT_CONTESTS, REMEMBERED = 40_000, 300, 6_000
-PAINTED, HELD_OUT_PAINTED, PAINTED_SHARE = 2_000, 200, 0.3
-"""Contests that the policy painted, and their share of what parts 3 and 4 draw."""
-
 PARTS = {"see": 64.0, "read": 12.5, "together": 56.0, "harden": 172.5}
 """Minutes of each part of a judge from nothing; other times are divided likewise."""
 
-PARTS_BEGUN = {"see": 2.5, "read": 1.5, "together": 4.0, "harden": 40.0}
+PARTS_BEGUN = {"see": 5.0, "read": 3.0, "together": 7.0, "harden": 90.0}
 """The same of one that begins from another's weights, for which only the heads are new."""
 
-_CHAINED = ("pixels", "latents", "painted pixels", "painted latents")
+_CHAINED = ("pixels", "latents")
 
 Log = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Material:
-    """What the judge learns from, and what tells in the log how far it has come.
-
-    Attributes:
-        drawn, painted: contests of damage, and of what the policy paints.
-        held_out_drawn, held_out_painted: the same of what is kept from it.
-    """
-
-    drawn: Contests
-    painted: Contests
-    held_out_drawn: Contests
-    held_out_painted: Contests
 
 
 @dataclass
@@ -177,20 +158,15 @@ def build(
     from onefill.pocket.judge.card import save_measured
     from onefill.pocket.warm_start import begin_judge, facts_before
 
-    policy = load_policy(embedded.resolve("policies", "pocket"))
-    material = Material(
-        load_contests(TRAIN, CONTESTS, seed, cache, log),
-        load_painted(policy, TRAIN, PAINTED, seed, cache, log),
-        load_contests(HELD_OUT, HELD_OUT_CONTESTS, seed, cache, log),
-        load_painted(policy, HELD_OUT, HELD_OUT_PAINTED, seed, cache, log),
-    )
+    contests = load_contests(TRAIN, CONTESTS, seed, cache, log)
+    held_out = load_contests(HELD_OUT, HELD_OUT_CONTESTS, seed, cache, log)
     student = new_student(seed)
     if begin is not None:
         begin_judge(student.model, student.tokenizer, begin)
     parts = PARTS if begin is None else PARTS_BEGUN
     for part in (see, read, together, harden):
         share = parts[part.__name__] / sum(parts.values())
-        part(student, material, cache, minutes * share, seed, log)
+        part(student, contests, held_out, cache, minutes * share, seed, log)
     staged = out.with_name(out.name + ".part")
     shutil.rmtree(staged, ignore_errors=True)
     before = {} if begin is None else facts_before(begin / "onefill_judge.json")
@@ -200,30 +176,31 @@ def build(
 
 
 def see(
-    student: Student, material: Material, cache: Path, minutes: float, seed: int, log: Log
-) -> None:
+    student: Student, contests: Contests, held_out: Contests,
+    cache: Path, minutes: float, seed: int, log: Log,
+) -> None:  # fmt: skip
     """Part 1: the vision tower and its heads."""
     visual = student.model.model.visual
 
     def step(rng: np.random.Generator) -> Losses:
-        drawn = material.drawn
-        batch = _varied(drawn.select(rng.integers(len(drawn), size=12)), rng)
+        batch = _varied(contests, rng.integers(len(contests), size=12), rng)
         return _vision_loss(student, _tokens(student, batch["pictures"]), batch)
 
     run_stage(
         "sees", cache / "judge-state" / "see", student.modules(),
         optimizers_for([visual, student.vision_heads, student.cell_head], 0.012, 2e-3),
         VISION_WEIGHTS, step,
-        partial(vision_accuracy, student.tower, student.vision_heads, material.held_out_drawn),
+        partial(vision_accuracy, student.tower, student.vision_heads, held_out),
         minutes, seed, log,
     )  # fmt: skip
 
 
 def read(
-    student: Student, material: Material, cache: Path, minutes: float, seed: int, log: Log
-) -> None:
+    student: Student, contests: Contests, held_out: Contests,
+    cache: Path, minutes: float, seed: int, log: Log,
+) -> None:  # fmt: skip
     """Part 2: the language model, on remembered tokens of a part of the contests."""
-    remembered = material.drawn.select(slice(REMEMBERED))
+    remembered = _first(contests, REMEMBERED)
     memory = remember(student.tower, remembered)
     source = PairSource(remembered, student.tasks)
 
@@ -235,36 +212,35 @@ def read(
     run_stage(
         "reads", cache / "judge-state" / "read", student.modules(),
         optimizers_for([student.model.model.language_model, student.reading_heads], 0.01, 2e-3),
-        {}, step, partial(_accuracies, student, material), minutes, seed, log,
+        {}, step, partial(answer_accuracy, student, held_out), minutes, seed, log,
     )  # fmt: skip
 
 
 def together(
-    student: Student, material: Material, cache: Path, minutes: float, seed: int, log: Log
-) -> None:
+    student: Student, contests: Contests, held_out: Contests,
+    cache: Path, minutes: float, seed: int, log: Log,
+) -> None:  # fmt: skip
     """Part 3: everything, on fresh contests; the heads keep teaching beside the answer."""
 
     def step(rng: np.random.Generator) -> Losses:
-        batch, pairs = _contests_and_pairs(student, material, rng)
+        batch, pairs = _contests_and_pairs(student, contests, rng)
         return _all_losses(student, batch, pairs, batch["pictures"])
 
     run_stage(
         "judges", cache / "judge-state" / "together", student.modules(),
         optimizers_for(student.modules().values(), 0.01, 1.5e-3), WEIGHTS, step,
-        partial(_accuracies, student, material), minutes, seed, log,
+        partial(answer_accuracy, student, held_out), minutes, seed, log,
     )  # fmt: skip
 
 
 def harden(
-    student: Student, material: Material, cache: Path, minutes: float, seed: int, log: Log
-) -> None:
+    student: Student, contests: Contests, held_out: Contests,
+    cache: Path, minutes: float, seed: int, log: Log,
+) -> None:  # fmt: skip
     """Part 4: the same on pictures that are moved against the judge as well."""
-    vae = load_policy(embedded.resolve("policies", "pocket")).pipeline.vae.requires_grad_(False)
-    kinds = [
-        Chains(contests, student.tasks, moved, seed)
-        for contests in (material.drawn, material.painted)
-        for moved in (None, vae)
-    ]
+    vae = AutoencoderTiny.from_pretrained(Path(embedded.resolve("policies", "pocket")) / "vae")
+    vae.eval().requires_grad_(False)
+    kinds = [Chains(contests, student.tasks, moved, seed) for moved in (None, vae)]
     turns = cycle(reversed(kinds))
 
     def answers(queries: list[str], first: Tensor, second: Tensor) -> Tensor:
@@ -273,14 +249,14 @@ def harden(
         return logits
 
     def step(rng: np.random.Generator) -> Losses:
-        batch, pairs = _contests_and_pairs(student, material, rng)
+        batch, pairs = _contests_and_pairs(student, contests, rng)
         losses = partial(_all_losses, student, batch, pairs)
         moved = in_both_lights(batch["pictures"], losses, WEIGHTS, rng)
         return {**moved, "led": next(turns).loss(answers, rng)}
 
     def measure() -> dict[str, float]:
         parted = {f"{kind} parted": c.parted for kind, c in zip(_CHAINED, kinds, strict=True)}
-        return {**_accuracies(student, material), **parted}
+        return {**answer_accuracy(student, held_out), **parted}
 
     run_stage(
         "withstands", cache / "judge-state" / "harden", student.modules(),
@@ -290,16 +266,11 @@ def harden(
 
 
 def _contests_and_pairs(
-    student: Student, material: Material, rng: np.random.Generator
+    student: Student, contests: Contests, rng: np.random.Generator
 ) -> tuple[dict[str, Tensor], PairBatch]:
-    painted = int(rng.binomial(12, PAINTED_SHARE))
-    parts = [
-        contests.select(rng.integers(len(contests), size=count))
-        for contests, count in ((material.drawn, 12 - painted), (material.painted, painted))
-    ]
-    chosen = join(parts)
-    pairs = PairSource(chosen, student.tasks).draw(40, rng)
-    return _varied(chosen, rng), pairs
+    chosen = rng.integers(len(contests), size=12)
+    pairs = PairSource(_rows(contests, chosen), student.tasks).draw(40, rng)
+    return _varied(contests, chosen, rng), pairs
 
 
 def _all_losses(
@@ -318,8 +289,10 @@ def _reading_losses(student: Student, tokens: Tensor, pairs: PairBatch) -> Losse
     return reading_loss(answer, ends, student.reading_heads, pairs, teacher)
 
 
-def _varied(contests: Contests, rng: np.random.Generator) -> dict[str, Tensor]:
-    batch = contest_batch(contests, np.arange(len(contests)), rng)
+def _varied(
+    contests: Contests, chosen: NDArray[np.intp], rng: np.random.Generator
+) -> dict[str, Tensor]:
+    batch = contest_batch(contests, chosen, rng)
     return {**batch, "pictures": vary(batch["pictures"], rng)}
 
 
@@ -332,6 +305,14 @@ def _tokens(student: Student, pictures: Tensor) -> Tensor:
     return tokens.view(*pictures.shape[:2], *tokens.shape[1:])
 
 
+def _rows(contests: Contests, chosen: NDArray[np.intp]) -> Contests:
+    return Contests(**{f.name: getattr(contests, f.name)[chosen] for f in fields(Contests)})
+
+
+def _first(contests: Contests, count: int) -> Contests:
+    return _rows(contests, np.arange(min(count, len(contests))))
+
+
 @torch.no_grad()
 def remember(tower: Tower, contests: Contests, size: int = 16) -> Tensor:
     """The tokens of every picture, half precision: (N, 4, tokens, width)."""
@@ -341,14 +322,6 @@ def remember(tower: Tower, contests: Contests, size: int = 16) -> Tensor:
         tokens = tower(pictures.flatten(0, 1).permute(0, 3, 1, 2).float())
         kept.append(tokens.half().view(*pictures.shape[:2], *tokens.shape[1:]))
     return torch.cat(kept)
-
-
-def _accuracies(student: Student, material: Material) -> dict[str, float]:
-    painted = answer_accuracy(student, material.held_out_painted)
-    return {
-        **answer_accuracy(student, material.held_out_drawn),
-        **{f"painted {cell}": value for cell, value in painted.items()},
-    }
 
 
 @torch.no_grad()

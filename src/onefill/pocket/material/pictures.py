@@ -19,7 +19,7 @@ from onefill.pocket.material.sources import HELD_OUT, RULER, TRAIN, Split
 DRAWING_SIZE = 96
 """Side of a rendered drawing in pixels: above the largest size an object takes in a scene."""
 
-_PHOTOGRAPH_SIDE, _NEAR_SIDE = 480, 1440
+_PHOTOGRAPH_SIDE = 480
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,9 @@ class Pictures:
 
     Attributes:
         drawings: word to RGBA drawings of ``DRAWING_SIZE`` pixels a side.
-        photographs: RGB pictures whose shorter side is at most 480 pixels, 1440 if ``near``.
+        photographs: RGB pictures whose shorter side is at most 480 pixels.
         fonts: font files that hold every character of the text words.
         every_colour: things are drawn in the colours kept from training, too.
-        near: backgrounds are cut from the photographs at any distance, and turned.
 
     """
 
@@ -39,16 +38,10 @@ class Pictures:
     photographs: list[Image.Image]
     fonts: list[ImageFont.FreeTypeFont]
     every_colour: bool = False
-    near: bool = False
 
 
-def load_pictures(split: Split, cache: Path, *, near: bool = False) -> Pictures:
+def load_pictures(split: Split, cache: Path) -> Pictures:
     """Fetch what is missing and render one split's material.
-
-    Args:
-        split: which part of the material.
-        cache: holds what was fetched.
-        near: keep the photographs' own detail, so that a scene can be cut from close to them.
 
     Raises:
         OnefillError: a package could not be fetched.
@@ -56,16 +49,12 @@ def load_pictures(split: Split, cache: Path, *, near: bool = False) -> Pictures:
     """
     return Pictures(
         drawings={c.word: _drawings(c, split, cache) for c in vocabulary.CONCEPTS},
-        photographs=[
-            _photograph(p, f, cache, _NEAR_SIDE if near else _PHOTOGRAPH_SIDE)
-            for p, f in sources.PHOTOGRAPHS[split]
-        ],
+        photographs=[_photograph(p, f, cache) for p, f in sources.PHOTOGRAPHS[split]],
         fonts=[
             ImageFont.truetype(str(sources.folder(p, cache) / f), 64)
             for p, f in sources.FONTS[split]
         ],
         every_colour=split == RULER,
-        near=near,
     )
 
 
@@ -159,10 +148,10 @@ def _hot_air_balloon(seed: int) -> str:
     )
 
 
-def _photograph(package: str, file: str, cache: Path, side: int) -> Image.Image:
+def _photograph(package: str, file: str, cache: Path) -> Image.Image:
     path = sources.folder(package, cache) / file
     photograph = read_panorama(path) if file.endswith(".js") else Image.open(path).convert("RGB")
-    scale = side / min(photograph.size)
+    scale = _PHOTOGRAPH_SIDE / min(photograph.size)
     if scale < 1:
         size = (round(photograph.width * scale), round(photograph.height * scale))
         photograph = photograph.resize(size, Image.Resampling.LANCZOS)

@@ -18,9 +18,6 @@ from onefill.pocket.material.vocabulary import HUES
 COLOURED = "coloured"
 """Fills of things that come in colours, in a colour asked for."""
 
-FROM_NEAR = ("removal", "extend")
-"""Kinds that restore a background: what they must know is what backgrounds look like."""
-
 
 @dataclass(frozen=True)
 class Pool:
@@ -48,13 +45,12 @@ def draw_pool(split: Split, count: int, seed: int, cache: Path, kind: str | None
     """``count`` scenes of one split, from the cache where they were drawn before.
 
     All are of one kind, a task or ``COLOURED``, or else drawn as they come. The same arguments
-    give the same scenes on the same machine. Pools of ``FROM_NEAR`` are cut from near.
+    give the same scenes on the same machine.
     """
     stem = cache / f"pool-{split}-{kind or 'all'}-{count}-{seed}"
     arrays, texts = stem.with_suffix(".npz"), stem.with_suffix(".json")
     if not texts.exists():
-        pictures = load_pictures(split, cache, near=kind in FROM_NEAR)
-        rng = np.random.default_rng(seed)
+        pictures, rng = load_pictures(split, cache), np.random.default_rng(seed)
         targets = np.empty((count, SIZE, SIZE, 3), np.uint8)
         masks = np.empty((count, SIZE, SIZE), bool)
         rows = []

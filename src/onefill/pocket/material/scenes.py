@@ -22,16 +22,6 @@ SIZE = 64
 Rgb = NDArray[np.float32]
 """Shape (SIZE, SIZE, 3), values in [0, 1]."""
 
-_NEAREST, _TURNED = 0.12, 0.4
-"""Of scenes cut from near: the smallest share of a photograph's shorter side, and how many are
-turned by right angles. There are few photographs; from near and turned they show more."""
-
-_TURNS = (
-    Image.Transpose.ROTATE_90,
-    Image.Transpose.ROTATE_180,
-    Image.Transpose.ROTATE_270,
-)
-
 TASK_SHARES = {"fill": 0.56, "removal": 0.12, "extend": 0.12, "text": 0.20}
 
 
@@ -127,8 +117,7 @@ def draw_background(pictures: Pictures, rng: np.random.Generator) -> tuple[Rgb, 
 
 def _photograph_crop(pictures: Pictures, rng: np.random.Generator) -> Rgb:
     photograph = pictures.photographs[rng.integers(len(pictures.photographs))]
-    share = np.exp(rng.uniform(np.log(_NEAREST), 0)) if pictures.near else rng.uniform(0.35, 1)
-    side = round(min(photograph.size) * share)
+    side = round(min(photograph.size) * rng.uniform(0.35, 1))
     x = int(rng.integers(photograph.width - side + 1))
     y = int(rng.integers(photograph.height - side + 1))
     crop = photograph.resize(
@@ -136,8 +125,6 @@ def _photograph_crop(pictures: Pictures, rng: np.random.Generator) -> Rgb:
     )
     if rng.random() < 0.5:
         crop = crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    if pictures.near and rng.random() < _TURNED:
-        crop = crop.transpose(_TURNS[rng.integers(len(_TURNS))])
     picture = np.asarray(crop, np.float32) / 255
     contrast, lift, tint = (
         rng.uniform(0.7, 1.1),

@@ -36,7 +36,7 @@ from onefill.pocket.training_state import cosine_rate, load_state, save_state
 from onefill.policy.packing import image_ids, pack_latents, pack_mask
 
 POOL_SIZE, HELD_OUT_SIZE = 32_768, 256
-MORE = {"removal": 32_000, "extend": 12_000, COLOURED: 14_000, "text": 14_000}
+MORE = {"removal": 14_000, COLOURED: 14_000, "text": 14_000}
 """Scenes of one kind that the second phase draws from beside the pool of all."""
 TOKENS = 12
 """T5 tokens of a prompt: ten words and the end token fit."""
@@ -49,8 +49,8 @@ OUTSIDE_WEIGHT = 0.1
 
 SECOND_PHASE = 0.43
 """Share of the time, at its end, in which kinds of scenes are drawn by ``SHARES``."""
-SHARES = {"fill": 0.09, COLOURED: 0.14, "text": 0.36, "removal": 0.27, "extend": 0.14}
-"""Words written, and backgrounds of which no photograph was seen, take the most samples."""
+SHARES = {"fill": 0.12, COLOURED: 0.18, "text": 0.42, "removal": 0.16, "extend": 0.12}
+"""Words written and things in a colour asked for take the most samples to learn."""
 
 
 @dataclass(frozen=True)
