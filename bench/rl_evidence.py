@@ -43,12 +43,14 @@ class Experiment:
         settings: of a run, where they differ from the defaults.
         seeds: how many runs.
         weights: which of what a run leaves is measured.
+        led_by: what leads in place of the judge; see ``rl_other_rewards.py``.
         of: the experiment whose runs are measured, where it needs none of its own.
     """
 
     settings: Mapping[str, Any] = field(default_factory=dict)
     seeds: int = 2
     weights: Literal["adapter", "adapter-average"] = "adapter"
+    led_by: Literal["", "second-judge", "truth"] = ""
     of: str = ""
 
 
@@ -71,6 +73,8 @@ EXPERIMENTS = {
     "logistic": Experiment(settings={"loss": "logistic"}),
     "240 steps": Experiment(settings={"steps": 240}),
     "plain reward": Experiment(settings={"reward": {"shift": 0, "resize": 0.0}}),
+    "led by the second judge": Experiment(led_by="second-judge"),
+    "led by the truth": Experiment(settings={"tasks": {"removal": 1.0}}, led_by="truth"),
 }
 """What is compared."""
 
@@ -85,6 +89,7 @@ CONTRASTS = {
     "loss": ("default", "logistic"),
     "plain reward": ("default", "plain reward"),
     "steps": ("default", "240 steps"),
+    "what leads": ("default", "led by the second judge", "removal alone", "led by the truth"),
 }
 """What each question looks at side by side."""
 
@@ -100,7 +105,7 @@ def run(out: Path, only: list[str], steps: int | None, seeds: int | None) -> Non
             if measured.exists():
                 continue
             if not (folder / "summary.json").exists():
-                _train(folder, {**trained.settings, "seed": seed}, steps)
+                _train(folder, trained, seed, steps)
             found = {
                 "experiment": name,
                 "seed": seed,
@@ -110,15 +115,20 @@ def run(out: Path, only: list[str], steps: int | None, seeds: int | None) -> Non
             print(f"{name}, seed {seed}: measured", file=sys.stderr, flush=True)
 
 
-def _train(folder: Path, settings: Mapping[str, Any], steps: int | None) -> None:
+def _train(folder: Path, experiment: Experiment, seed: int, steps: int | None) -> None:
     config = folder.with_suffix(".yaml")
     config.parent.mkdir(parents=True, exist_ok=True)
-    chosen = dict(settings) if steps is None else {**settings, "steps": steps}
+    chosen = {**experiment.settings, "seed": seed} | ({"steps": steps} if steps else {})
     config.write_text(yaml.safe_dump(chosen), encoding="utf-8")
-    command = [sys.executable, "-m", "onefill", "train"]
+    command = ["-m", "onefill", "train"]
+    if experiment.led_by:
+        command = [str(Path(__file__).with_name("rl_other_rewards.py")), experiment.led_by]
     going_on = ["--resume", str(folder)] if (folder / "config.yaml").exists() else None
     subprocess.run(
-        [*command, *(going_on or ["--config", str(config), "--out", str(folder)])],
+        [
+            *(sys.executable, *command),
+            *(going_on or ["--config", str(config), "--out", str(folder)]),
+        ],
         check=True,
         stdout=subprocess.DEVNULL,
     )

@@ -72,9 +72,10 @@ class StLpips:
             (B, H, W), at least 0; its mean over a picture is that picture's distance.
         """
         pairs = zip(first.split(_BATCH), second.split(_BATCH), strict=True)
-        return torch.cat([self._map(*pair) for pair in pairs])
+        return torch.cat([self.between(*pair) for pair in pairs])
 
-    def _map(self, first: Tensor, second: Tensor) -> Tensor:
+    def between(self, first: Tensor, second: Tensor) -> Tensor:
+        """The same of few pictures, computed at once, and gradient flows back to both."""
         size = first.shape[-2:]
         whole = torch.zeros(len(first), 1, *size)
         layers = zip(self._features(first), self._features(second), strict=True)
