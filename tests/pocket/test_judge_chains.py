@@ -14,10 +14,11 @@ from onefill.pocket.contests.pairs import DIMENSIONS, GRID, NOTHING
 from onefill.pocket.judge.chains import (
     AT_ONCE,
     DRAWN,
-    LATENT_STEP,
-    PIXEL_STEP,
+    STEPS,
+    TOKEN,
     Answers,
     Chains,
+    Kind,
 )
 from onefill.pocket.material.scenes import SIZE
 from onefill.tasks.registry import load_tasks
@@ -40,6 +41,12 @@ def contests() -> Contests:
         harm=np.zeros((count, 4, len(DIMENSIONS), GRID, GRID), np.float16),
         covered=np.zeros((count, 4, GRID, GRID), bool),
     )
+
+
+@pytest.fixture(scope="module")
+def vae() -> AutoencoderTiny:
+    folder = embedded.resolve("policies", "pocket")
+    return AutoencoderTiny.from_pretrained(f"{folder}/vae").eval().requires_grad_(False)
 
 
 def _light_is_better(slope: float) -> tuple[Tensor, Answers]:
@@ -66,19 +73,23 @@ def _tasks() -> dict[str, object]:
     return {name: load_tasks().get(name) for name in TASKS}
 
 
-def test_chains_climb_and_a_judge_that_likes_what_harms_is_told_so(contests: Contests) -> None:
+def test_chains_climb_and_a_judge_that_likes_what_harms_is_told_so(
+    contests: Contests, vae: AutoencoderTiny
+) -> None:
     """Clean pictures become too light, which this judge likes: its weight has to fall."""
     weight, answers = _light_is_better(1.0)
-    chains = Chains(contests, _tasks(), None, seed=0)
+    chains = Chains(contests, _tasks(), "pixels", vae, seed=0)
     fell = _gradients(chains, weight, answers, 120)
     assert np.mean(fell[60:]) > 0.5
     assert chains.parted > 0.2
     climbed = torch.stack([chain.change.mean() for chain in chains._alive])
-    assert climbed.min() > -0.1 * PIXEL_STEP
-    assert climbed.max() > 3 * PIXEL_STEP
+    assert climbed.min() > -0.1 * STEPS["pixels"]
+    assert climbed.max() > 3 * STEPS["pixels"]
 
 
-def test_a_judge_that_likes_what_helps_is_not_told_otherwise(contests: Contests) -> None:
+def test_a_judge_that_likes_what_helps_is_not_told_otherwise(
+    contests: Contests, vae: AutoencoderTiny
+) -> None:
     """Dark pictures that become lighter come nearer to the clean one, and the label says so."""
     weight, answers = _light_is_better(0.0)
     with torch.no_grad():
@@ -88,19 +99,23 @@ def test_a_judge_that_likes_what_helps_is_not_told_otherwise(contests: Contests)
     levels = np.ones_like(contests.levels)
     levels[:, 0] = 0
     changed = Contests(**{**vars(contests), "pictures": dark, "levels": levels})
-    chains = Chains(changed, _tasks(), None, seed=0)
+    chains = Chains(changed, _tasks(), "pixels", vae, seed=0)
     rises = _gradients(chains, weight, answers, 6)
     # Three in four begin dark; a lower loss lies at a larger weight.
     assert np.mean(rises[2:]) < 0
 
 
-def test_latents_are_moved_by_their_own_step(contests: Contests) -> None:
-    folder = embedded.resolve("policies", "pocket")
-    vae = AutoencoderTiny.from_pretrained(f"{folder}/vae").eval().requires_grad_(False)
-    _, answers = _light_is_better(1.0)
+def _grainy(contests: Contests) -> Contests:
     pictures = np.random.default_rng(0).integers(256, size=contests.pictures.shape, dtype=np.uint8)
-    grainy = Contests(**{**vars(contests), "pictures": pictures})
-    chains = Chains(grainy, _tasks(), vae, seed=0)
+    return Contests(**{**vars(contests), "pictures": pictures})
+
+
+@pytest.mark.parametrize("kind", ["latents", "tokens"])
+def test_latents_are_moved_by_their_own_step(
+    kind: Kind, contests: Contests, vae: AutoencoderTiny
+) -> None:
+    _, answers = _light_is_better(1.0)
+    chains = Chains(_grainy(contests), _tasks(), kind, vae, seed=0)
     before = [chain.change for chain in chains._alive]
     loss = chains.loss(answers, np.random.default_rng(0))
     assert torch.isfinite(loss)
@@ -108,13 +123,37 @@ def test_latents_are_moved_by_their_own_step(contests: Contests) -> None:
     after = [chain.change for chain in chains._alive]
     steps = [float((b - a).abs().max()) for a, b in zip(before, after, strict=True)]
     assert [step for step in steps if step] == pytest.approx(
-        [AT_ONCE * LATENT_STEP] * DRAWN, rel=0.5
+        [AT_ONCE * STEPS[kind]] * DRAWN, rel=0.5
     )
     assert after[0].shape[0] == vae.config.latent_channels
 
 
-def test_contests_without_a_clean_picture_give_no_chains(contests: Contests) -> None:
+def test_tokens_of_a_part_of_the_picture_are_moved_alike(
+    contests: Contests, vae: AutoencoderTiny
+) -> None:
+    chains = Chains(contests, _tasks(), "tokens", vae, seed=0)
+    chain = chains._alive[0]
+    assert chain.change.shape[1:] == (TOKEN, TOKEN)
+    one = (chain.start[None], 20 * chain.change[None], chain.where[None])
+    shown, before = chains._pictures(*one)
+    changed = (shown - before).abs().amax((0, 1)) > 4
+    scale = SIZE // chain.where.shape[-1]
+    part = chain.where[0].bool().repeat_interleave(scale, 0).repeat_interleave(scale, 1)
+    assert changed[part].float().mean() > 0.5
+    assert changed[~part].float().mean() < 0.2  # the VAE's own reach over the edge
+    # Far from its edges the part has the same change in every token, as grey pictures have.
+    side = scale * TOKEN
+    down, across = np.flatnonzero(part.any(1)), np.flatnonzero(part.any(0))
+    row, column = ((span[0] + span[-1] + 1) // 2 // side * side for span in (down, across))
+    difference = (shown - before)[0, :, row - side : row + side, column - side : column + side]
+    tokens = difference.unfold(1, side, side).unfold(2, side, side).flatten(1, 2)
+    assert (tokens - tokens[:, :1]).abs().mean() < 0.2 * tokens.abs().mean()
+
+
+def test_contests_without_a_clean_picture_give_no_chains(
+    contests: Contests, vae: AutoencoderTiny
+) -> None:
     damaged = Contests(**{**vars(contests), "levels": np.ones_like(contests.levels)})
     _, answers = _light_is_better(1.0)
-    chains = Chains(damaged, _tasks(), None, seed=0)
+    chains = Chains(damaged, _tasks(), "pixels", vae, seed=0)
     assert float(chains.loss(answers, np.random.default_rng(0))) == 0

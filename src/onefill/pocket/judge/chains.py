@@ -6,14 +6,19 @@ against the judge as it is by then (after the persistent chains of Du and Mordat
 generation and modeling with energy-based models", section 3); the last of them comes with the
 backward pass that trains the judge (Shafahi et al. 2019, "Adversarial training for free!"). The
 label is no opinion: it is how much nearer to the undamaged picture the chain has come, or further
-from it. Half of the chains move pixels, half the latents of the policy's VAE, whose patterns are
-those that a policy can paint.
+from it.
+
+There are three kinds of chains. One moves pixels. One moves the latents of the policy's VAE, whose
+patterns are those that a policy can paint. The third moves all tokens of a part of the picture
+alike: what a few hundred updates teach a policy is the same in every place, and a pattern that
+comes back with every token is how a run of 240 steps fooled a judge that knew only the others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -34,8 +39,13 @@ AT_ONCE, LONGEST = 4, 12
 """Steps of a chain when it is drawn, of which the judge is trained on the last; and how often it
 is drawn at most: each draws its own number up to it."""
 
-PIXEL_STEP, LATENT_STEP = 3.0, 0.04
+Kind = Literal["pixels", "latents", "tokens"]
+
+STEPS: Mapping[Kind, float] = {"pixels": 3.0, "latents": 0.04, "tokens": 0.04}
 """Of one step: grey levels; units of the VAE's latents, whose standard deviation is about 0.5."""
+
+TOKEN = 2
+"""Latents a side of one token of the policy."""
 
 _PER_DECIBEL = 1.5
 _LEAST_ERROR = 4.0  # squared grey levels: a difference that nobody sees
@@ -50,6 +60,7 @@ class _Chain:
     start: Tensor
     clean: Tensor
     change: Tensor
+    where: Tensor
     query: str
     left: int
 
@@ -60,14 +71,20 @@ class Chains:
     Args:
         contests: what they begin from; those with an undamaged picture are used.
         tasks: whose queries are asked, by name.
-        vae: its latents are moved; None to move pixels.
+        kind: what is moved: all pixels, all latents, or the tokens of a part alike.
+        vae: whose latents are moved.
         seed: of the chains that are alive at first.
     """
 
     def __init__(
-        self, contests: Contests, tasks: Mapping[str, Task], vae: AutoencoderTiny | None, seed: int
+        self,
+        contests: Contests,
+        tasks: Mapping[str, Task],
+        kind: Kind,
+        vae: AutoencoderTiny,
+        seed: int,
     ) -> None:
-        self._contests, self._tasks, self._vae = contests, tasks, vae
+        self._contests, self._tasks, self._kind, self._vae = contests, tasks, kind, vae
         clean = contests.levels.sum(2) == 0
         self._clean = clean.argmax(1)
         gaps = contests.levels >= GAP
@@ -79,7 +96,7 @@ class Chains:
             )
             for task, dimension in CELLS
         }
-        self._size = PIXEL_STEP if vae is None else LATENT_STEP
+        self._size = STEPS[kind]
         self._cells = [cell for cell in CELLS if len(self._rows[cell])]
         rng = np.random.default_rng(seed)
         self._alive = [self._begin(rng) for _ in range(CHAINS)] if self._cells else []
@@ -101,7 +118,9 @@ class Chains:
                 self._alive[place] = self._begin(rng)
         drawn = [self._alive[place] for place in places]
         change = torch.stack([chain.change for chain in drawn]).requires_grad_()
-        start, clean = (torch.stack([getattr(c, k) for c in drawn]) for k in ("start", "clean"))
+        start, clean, where = (
+            torch.stack([getattr(c, k) for c in drawn]) for k in ("start", "clean", "where")
+        )
         swapped = torch.from_numpy(rng.random(DRAWN) < 0.5)
         upright = ~swapped[:, None, None, None]
 
@@ -114,10 +133,10 @@ class Chains:
             return torch.where(swapped, -logits, logits)
 
         for _ in range(AT_ONCE - 1):
-            favour = favoured(*self._pictures(start, change))
+            favour = favoured(*self._pictures(start, change, where))
             (gradient,) = torch.autograd.grad(favour.sum(), change)
             change = (change.detach() + gradient.sign() * self._size).requires_grad_()
-        shown, before = self._pictures(start, change)
+        shown, before = self._pictures(start, change, where)
         worth = _worth(shown.detach(), before, clean)
         favour = favoured(shown, before)
         excess = torch.sigmoid(favour.detach()) - worth
@@ -141,30 +160,49 @@ class Chains:
         described = self._tasks[task]
         word = LABELS[int(self._contests.words[row])]
         typed = draw_words(word, rng) if dimension == ALIGNMENT else None
-        if self._vae is not None:
+        if self._kind != "pixels":
             with torch.no_grad():
                 start = self._vae.encode(start[None] / 127.5 - 1).latents[0]
+        shape: tuple[int, ...] = start.shape
+        where = torch.ones(1, *shape[1:])
+        if self._kind == "tokens":
+            where = _part(shape[1], shape[2], rng)
+            shape = (shape[0], TOKEN, TOKEN)
         return _Chain(
             start=start,
             clean=_grey_levels(pictures[self._clean[row]]),
             # Two equal pictures have no gradient.
-            change=self._size * torch.from_numpy(rng.uniform(-1, 1, start.shape)).float(),
+            change=self._size * torch.from_numpy(rng.uniform(-1, 1, shape)).float(),
+            where=where,
             query=build_query(described, described.dimension(dimension), typed),
             left=int(rng.integers(2, LONGEST + 1)),
         )
 
-    def _pictures(self, start: Tensor, change: Tensor) -> tuple[Tensor, Tensor]:
+    def _pictures(self, start: Tensor, change: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
         """Pictures of the chains now, and of their beginnings."""
-        if self._vae is None:
+        if self._kind == "pixels":
             return (start + change).clamp(0, 255), start
+        times = (1, 1, *(s // c for s, c in zip(start.shape[2:], change.shape[2:], strict=True)))
         with torch.no_grad():
             before = self._decoded(start)
-        return self._decoded(start + change), before
+        return self._decoded(start + change.repeat(times) * where), before
 
     def _decoded(self, latents: Tensor) -> Tensor:
-        assert self._vae is not None
         pictures: Tensor = self._vae.decode(latents).sample
         return ((pictures + 1) * 127.5).clamp(0, 255)
+
+
+def _part(height: int, width: int, rng: np.random.Generator) -> Tensor:
+    """A rectangle of tokens, at least half the picture long and wide: 1 inside, (1, H, W)."""
+    where = torch.zeros(1, height, width)
+    spans = []
+    for side in (height, width):
+        tokens = side // TOKEN
+        length = int(rng.integers(tokens // 2, tokens + 1))
+        first = int(rng.integers(0, tokens - length + 1))
+        spans.append(slice(first * TOKEN, (first + length) * TOKEN))
+    where[:, spans[0], spans[1]] = 1
+    return where
 
 
 def _grey_levels(picture: NDArray[np.uint8]) -> Tensor:

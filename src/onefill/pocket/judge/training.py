@@ -37,7 +37,7 @@ from onefill.pocket.judge.architecture import (
     build_judge_tokenizer,
     judge_corpus,
 )
-from onefill.pocket.judge.chains import Chains
+from onefill.pocket.judge.chains import STEPS, Chains
 from onefill.pocket.judge.hardening import in_both_lights
 from onefill.pocket.judge.language import Reader
 from onefill.pocket.judge.loop import Losses, optimizers_for, run_stage
@@ -80,7 +80,6 @@ PARTS = {"see": 64.0, "read": 12.5, "together": 56.0, "harden": 172.5}
 PARTS_BEGUN = {"see": 5.0, "read": 3.0, "together": 7.0, "harden": 90.0}
 """The same of one that begins from another's weights, for which only the heads are new."""
 
-_CHAINED = ("pixels", "latents")
 
 Log = Callable[[str], None]
 
@@ -240,8 +239,8 @@ def harden(
     """Part 4: the same on pictures that are moved against the judge as well."""
     vae = AutoencoderTiny.from_pretrained(Path(embedded.resolve("policies", "pocket")) / "vae")
     vae.eval().requires_grad_(False)
-    kinds = [Chains(contests, student.tasks, moved, seed) for moved in (None, vae)]
-    turns = cycle(reversed(kinds))
+    chains = {kind: Chains(contests, student.tasks, kind, vae, seed) for kind in reversed([*STEPS])}
+    turns = cycle(chains.values())
 
     def answers(queries: list[str], first: Tensor, second: Tensor) -> Tensor:
         tokens = student.tower(torch.cat([first, second])).view(2, len(first), TOKENS, -1)
@@ -255,7 +254,7 @@ def harden(
         return {**moved, "led": next(turns).loss(answers, rng)}
 
     def measure() -> dict[str, float]:
-        parted = {f"{kind} parted": c.parted for kind, c in zip(_CHAINED, kinds, strict=True)}
+        parted = {f"{kind} parted": c.parted for kind, c in chains.items()}
         return {**answer_accuracy(student, held_out), **parted}
 
     run_stage(
