@@ -68,10 +68,12 @@ EXPERIMENTS = {
     **{f"{task} alone": Experiment(settings={"tasks": {task: 1.0}}) for task in _ALL_TASKS},
     "early gradient": Experiment(settings={"step_range": [0.1, 0.4]}),
     "late gradient": Experiment(settings={"step_range": [0.7, 0.9]}),
+    "judged as sampled": Experiment(settings={"image": "sampled"}),
     # Under the fixed reference the average is a bystander: a run without it trains the same.
     "moving average": Experiment(weights="adapter-average", of="default", seeds=3),
     "logistic": Experiment(settings={"loss": "logistic"}),
     "240 steps": Experiment(settings={"steps": 240}),
+    "240 steps, as sampled": Experiment(settings={"steps": 240, "image": "sampled"}),
     "plain reward": Experiment(settings={"reward": {"shift": 0, "resize": 0.0}}),
     "led by the second judge": Experiment(led_by="second-judge"),
     "led by the truth": Experiment(settings={"tasks": {"removal": 1.0}}, led_by="truth"),
@@ -85,10 +87,11 @@ CONTRASTS = {
     "dimensions": ("default", "aesthetics alone", "alignment thrice"),
     "tasks": ("default", "with text", *(f"{task} alone" for task in _ALL_TASKS)),
     "gradient step": ("default", "early gradient", "late gradient"),
+    "image": ("default", "judged as sampled"),
     "average": ("default", "moving average"),
     "loss": ("default", "logistic"),
     "plain reward": ("default", "plain reward"),
-    "steps": ("default", "240 steps"),
+    "steps": ("default", "240 steps", "240 steps, as sampled"),
     "what leads": ("default", "led by the second judge", "removal alone", "led by the truth"),
 }
 """What each question looks at side by side."""

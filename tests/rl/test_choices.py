@@ -207,7 +207,7 @@ def test_the_divergence_is_that_of_two_gaussians_of_the_stochastic_sampler():
         return torch.distributions.Normal(mean, deviation * length.sqrt())
 
     expected = torch.distributions.kl_divergence(drawn(one), drawn(other)).mean()
-    gone = distance(x - sigma * one, x - sigma * other, Partial(x, sigma, after))
+    gone = distance(x - sigma * one, x - sigma * other, Partial(x, 3, sigma, after))
     assert gone.kl.item() == pytest.approx(expected.item(), rel=1e-4)
     assert gone.drift.item() == pytest.approx((one - other).square().mean().item(), rel=1e-4)
 

@@ -10,6 +10,7 @@ from onefill.rl.loss import answer_shares, onereward_loss
 from onefill.rl.randomness import Purpose, noise_generators
 from onefill.rl.reward import build_questions, preferences
 from onefill.rl.rollout import (
+    carried_on,
     full_denoising,
     gradient_images,
     partial_denoising,
@@ -92,6 +93,42 @@ def test_pixels_outside_the_mask_are_the_samples_own_and_pass_no_gradient(open_r
     outside = (batch.masks == 0).expand_as(images)
     assert torch.equal(images[outside], batch.images[outside])
     assert images.requires_grad and not partial.latents.requires_grad
+
+
+def test_carried_on_is_what_sampling_ends_at_with_the_gradient_of_the_prediction(open_run):
+    run = open_run()
+    shake(run)
+    batch, conditions, (noise, _) = begin_step(run)
+    sampler = run.samplers["fill"]
+    whole = full_denoising(run.policy, batch, conditions, noise, sampler)
+    for until in range(sampler.steps):
+        partial = partial_denoising(run.policy, batch, conditions, noise, sampler, until=until)
+        latents = predicted_latents(run.policy, conditions, partial, sampler)
+        end = carried_on(run.policy, conditions, partial, latents, sampler)
+        images = gradient_images(run.policy, batch, conditions, end)
+        assert torch.allclose(images, whole, atol=1e-5)
+        (gradient,) = torch.autograd.grad(end.sum(), latents)
+        assert torch.equal(gradient, torch.ones_like(latents))
+
+
+@pytest.mark.parametrize("image", ["predicted", "sampled"])
+def test_the_judge_sees_what_is_asked_for(open_run, monkeypatch, image):
+    run = open_run(image=image, tasks={"fill": 1.0}, step_range=[0, 0])
+    shake(run)
+    seen = []
+    answer = run.reward.logits
+
+    def note(images, *rest):
+        seen.append(images.detach())
+        return answer(images, *rest)
+
+    monkeypatch.setattr(run.reward, "logits", note)
+    batch, conditions, (noise, _) = begin_step(run)
+    run.cursor["fill"] = 0
+    take_step(run)
+    whole = full_denoising(run.policy, batch, conditions, noise, run.samplers["fill"])
+    # The step has moved the weights a little since.
+    assert torch.allclose(seen[0], whole, atol=0.02) == (image == "sampled")
 
 
 def test_learning_raises_the_reward(open_run):

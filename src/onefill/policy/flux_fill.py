@@ -176,6 +176,17 @@ class FluxFillPolicy:
             raise ValueError(f"until is {until}; it must be from {first} to {steps - 1}")
         return self._integrate(conditions, x, sigmas[first : until + 1], guidance), sigmas[until]
 
+    @torch.no_grad()
+    def rest(
+        self, conditions: Conditions, x_t: Tensor, *, steps: int, guidance: float, since: int
+    ) -> Tensor:
+        """Go on to sigma 0 from latents [B, N, 4C] that have come to step ``since``.
+
+        The second half of what ``partial`` breaks off; with ``since`` equal to ``steps`` they
+        are there already.
+        """
+        return self._integrate(conditions, x_t, self._sigmas(x_t, steps)[since:], guidance)
+
     def one_step_x0(
         self, x_t: Tensor, sigma_t: Tensor, conditions: Conditions, *, guidance: float
     ) -> Tensor:

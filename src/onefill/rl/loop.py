@@ -13,7 +13,7 @@ from onefill.rl.loss import answer_shares, onereward_loss
 from onefill.rl.metrics import PhaseTimer
 from onefill.rl.penalty import distance, penalty
 from onefill.rl.randomness import Purpose, draw_gradient_step, noise_generators
-from onefill.rl.rollout import gradient_images, partial_denoising, predicted_latents
+from onefill.rl.rollout import carried_on, gradient_images, partial_denoising, predicted_latents
 from onefill.rl.summary import Summary, log_win_rates, summarise, write_sheet
 from onefill.rl.tally import Tally
 from onefill.rl.training import Training
@@ -103,7 +103,12 @@ def take_step(run: Training) -> StepReport:
         with timer.phase("gradient step"):
             latents = predicted_latents(policy, conditions, partial, sampler)
             guard.check("gradient step", latents)
-            x_theta = gradient_images(policy, part, conditions, latents)
+        # Not in the paper, and by default not done: denoising goes on to the end from there.
+        with timer.phase("rollout"):
+            is_end = config.image == "sampled"
+            end = carried_on(policy, conditions, partial, latents, sampler) if is_end else latents
+        with timer.phase("gradient step"):
+            x_theta = gradient_images(policy, part, conditions, end)
             guard.watch("gradient step", x_theta)
 
         # J: max(0, lambda - P(yes | x_theta, x_ref, q_e)), the mean over the dimensions e of k.
