@@ -73,6 +73,8 @@ class RewardConfig(_Section):
     1 from black to white), are moved by up to ``shift`` pixels and enlarged or shrunk by up to the
     share ``resize``. ``symmetric`` asks in both orders. The answers of the further ``judges`` count
     as much as that of ``judge``; the mean is taken of logits.
+
+    ``centred`` takes from the gradient what it asks of every painted token of a picture alike.
     """
 
     noise: Least0 = 0.0
@@ -80,6 +82,7 @@ class RewardConfig(_Section):
     resize: Annotated[float, Field(ge=0, lt=1)] = 0.1
     symmetric: bool = False
     judges: list[str] = []
+    centred: bool = False
 
 
 class RecomputeConfig(_Section):

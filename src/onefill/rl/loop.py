@@ -7,6 +7,7 @@ average of the policy (Algorithm 2).
 from __future__ import annotations
 
 from onefill.interrupt import Interrupted, StopRequest
+from onefill.rl.centring import centred
 from onefill.rl.display import Display, StepReport
 from onefill.rl.guards import Guard
 from onefill.rl.loss import answer_shares, onereward_loss
@@ -108,6 +109,8 @@ def take_step(run: Training) -> StepReport:
             is_end = config.image == "sampled"
             end = carried_on(policy, conditions, partial, latents, sampler) if is_end else latents
         with timer.phase("gradient step"):
+            if config.reward.centred:
+                end = centred(end, conditions)
             x_theta = gradient_images(policy, part, conditions, end)
             guard.watch("gradient step", x_theta)
 
