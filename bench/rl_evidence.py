@@ -54,6 +54,15 @@ class Experiment:
     of: str = ""
 
 
+_GUARDED: dict[str, Any] = {
+    "steps": 240,
+    "image": "sampled",
+    "reward": {"centred": True},
+    "lam": 0.9,
+    "dimensions": {"text-alignment": 3.0},
+}
+"""Long, and with what keeps a long run honest."""
+
 EXPERIMENTS = {
     "default": Experiment(seeds=3),
     "with text": Experiment(settings={"tasks": _ALL_TASKS}, seeds=3),
@@ -73,7 +82,9 @@ EXPERIMENTS = {
     "moving average": Experiment(weights="adapter-average", of="default", seeds=3),
     "logistic": Experiment(settings={"loss": "logistic"}),
     "240 steps": Experiment(settings={"steps": 240}),
-    "240 steps, as sampled": Experiment(settings={"steps": 240, "image": "sampled"}),
+    "240 steps, guarded": Experiment(settings=_GUARDED, seeds=3),
+    "240 steps, not centred": Experiment(settings={**_GUARDED, "reward": {}}),
+    "240 steps, judged as predicted": Experiment(settings={**_GUARDED, "image": "predicted"}),
     "plain reward": Experiment(settings={"reward": {"shift": 0, "resize": 0.0}}),
     "led by the second judge": Experiment(led_by="second-judge"),
     "led by the truth": Experiment(settings={"tasks": {"removal": 1.0}}, led_by="truth"),
@@ -91,7 +102,10 @@ CONTRASTS = {
     "average": ("default", "moving average"),
     "loss": ("default", "logistic"),
     "plain reward": ("default", "plain reward"),
-    "steps": ("default", "240 steps", "240 steps, as sampled"),
+    "steps": (
+        *("default", "240 steps", "240 steps, guarded"),
+        *("240 steps, not centred", "240 steps, judged as predicted"),
+    ),
     "what leads": ("default", "led by the second judge", "removal alone", "led by the truth"),
 }
 """What each question looks at side by side."""

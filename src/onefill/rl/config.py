@@ -74,7 +74,8 @@ class RewardConfig(_Section):
     share ``resize``. ``symmetric`` asks in both orders. The answers of the further ``judges`` count
     as much as that of ``judge``; the mean is taken of logits.
 
-    ``centred`` takes from the gradient what it asks of every painted token of a picture alike.
+    ``centred`` takes from the gradient what it asks of every painted token alike, of the pictures
+    that are computed together: with ``accumulation`` or several processes, of each part apart.
     """
 
     noise: Least0 = 0.0
