@@ -83,6 +83,9 @@ EXPERIMENTS = {
     "logistic": Experiment(settings={"loss": "logistic"}),
     "240 steps": Experiment(settings={"steps": 240}),
     "240 steps, guarded": Experiment(settings=_GUARDED, seeds=3),
+    "240 steps, guarded, average": Experiment(
+        weights="adapter-average", of="240 steps, guarded", seeds=3
+    ),
     "240 steps, not centred": Experiment(settings={**_GUARDED, "reward": {}}),
     "240 steps, judged as predicted": Experiment(settings={**_GUARDED, "image": "predicted"}),
     "plain reward": Experiment(settings={"reward": {"shift": 0, "resize": 0.0}}),
@@ -103,7 +106,7 @@ CONTRASTS = {
     "loss": ("default", "logistic"),
     "plain reward": ("default", "plain reward"),
     "steps": (
-        *("default", "240 steps", "240 steps, guarded"),
+        *("default", "240 steps", "240 steps, guarded", "240 steps, guarded, average"),
         *("240 steps, not centred", "240 steps, judged as predicted"),
     ),
     "what leads": ("default", "led by the second judge", "removal alone", "led by the truth"),
