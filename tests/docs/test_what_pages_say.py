@@ -165,7 +165,7 @@ def test_the_data_examples_load(tmp_path: Path) -> None:
 
 def test_the_settings_examples_are_accepted(tmp_path: Path) -> None:
     examples = blocks(ROOT / "docs" / "training.md", "yaml")
-    assert len(examples) == 3
+    assert len(examples) == 4
     for text in examples:
         file = tmp_path / "run.yaml"
         file.write_text(text, encoding="utf-8")
