@@ -138,20 +138,17 @@ def run(out: Path, only: list[str], steps: int | None, seeds: int | None) -> Non
 def _train(folder: Path, experiment: Experiment, seed: int, steps: int | None) -> None:
     config = folder.with_suffix(".yaml")
     config.parent.mkdir(parents=True, exist_ok=True)
-    chosen = {**experiment.settings, "seed": seed} | ({"steps": steps} if steps else {})
+    chosen = {**experiment.settings, "seed": seed}
+    if steps is not None:
+        chosen["steps"] = steps
     config.write_text(yaml.safe_dump(chosen), encoding="utf-8")
     command = ["-m", "onefill", "train"]
     if experiment.led_by:
         command = [str(Path(__file__).with_name("rl_other_rewards.py")), experiment.led_by]
-    going_on = ["--resume", str(folder)] if (folder / "config.yaml").exists() else None
-    subprocess.run(
-        [
-            *(sys.executable, *command),
-            *(going_on or ["--config", str(config), "--out", str(folder)]),
-        ],
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
+    given = ["--config", str(config), "--out", str(folder)]
+    if (folder / "config.yaml").exists():
+        given = ["--resume", str(folder)]
+    subprocess.run([sys.executable, *command, *given], check=True, stdout=subprocess.DEVNULL)
 
 
 def main() -> None:

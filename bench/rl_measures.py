@@ -52,7 +52,7 @@ from onefill.pocket.scoring.held_out import (
     paint_whole,
     read_held_out,
 )
-from onefill.pocket.scoring.perceptual import Perceptual, find_weights, load_perceptual
+from onefill.pocket.scoring.perceptual import StLpips, find_weights, load_perceptual
 from onefill.pocket.scoring.text import read_rightly
 from onefill.policy.flux_fill import FluxFillPolicy
 from onefill.policy.loading import load_policy
@@ -99,7 +99,7 @@ def measure_run(folder: Path, weights: str = "adapter") -> dict[str, Any]:
             continue
         scenes, before = _scenes(name), _at_start(name)
         after = _paint(policy, scenes)
-        for dimension, wins in second_opinions(_second_judge(), scenes, before, after).items():
+        for dimension, wins in second_opinions(second_judge(), scenes, before, after).items():
             figures[f"{name}/{dimension}"] = float(wins.mean())
             counts[f"{name}/{dimension}"] = len(wins)
         figures |= seam_and_drift(scenes, before, after)
@@ -134,7 +134,7 @@ def second_opinions(
 
     It is asked about text alignment only where a scene has words.
     """
-    asked = torch.tensor([_label(words) for words in scenes.batch.words])
+    asked = torch.tensor([label_of(words) for words in scenes.batch.words])
     # Of two equal pictures neither is preferred, whatever rounding says across a batch.
     changed = torch.from_numpy((after.finished != before.finished).any(axis=(1, 2, 3)))
     found = {}
@@ -173,7 +173,7 @@ def nearness(scenes: HeldOut, before: Painted, after: Painted) -> Figures:
     near, near_before = (decibels(p.finished, truths, masks).mean() for p in (after, before))
     figures = {"removal dB": float(near) - float(near_before)}
     if find_weights() is not None:
-        perceptual = _perceptual()
+        perceptual = lpips()
         distances = [
             apart(perceptual, painted.finished, truths, masks).mean() for painted in (after, before)
         ]
@@ -198,7 +198,7 @@ def names(scenes: HeldOut, before: Painted, after: Painted) -> Figures:
     }
 
 
-def _label(words: str | None) -> int:
+def label_of(words: str | None) -> int:
     """The label of what a prompt names; that of nothing if it names nothing known."""
     named = vocabulary.asked_for(words or "")
     return LABELS.index(named) if named else NOTHING
@@ -218,7 +218,8 @@ def _policy() -> FluxFillPolicy:
 
 
 @cache
-def _second_judge() -> SecondJudge:
+def second_judge() -> SecondJudge:
+    """Who gives the second opinion."""
     return load_second_judge(embedded.SECOND_JUDGE)
 
 
@@ -228,7 +229,8 @@ def _classifier() -> Classifier:
 
 
 @cache
-def _perceptual() -> Perceptual:
+def lpips() -> StLpips:
+    """The learned distance that removals are measured by."""
     return load_perceptual()
 
 

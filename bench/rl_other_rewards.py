@@ -14,20 +14,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
+from rl_measures import label_of, lpips, second_judge
 from torch import Tensor
 
 from onefill.cli.app import run
 from onefill.judge.model import Judge
 from onefill.pocket import embedded
-from onefill.pocket.contests.pairs import DIMENSIONS, LABELS, NOTHING
-from onefill.pocket.judge.second import SecondJudge, load_second_judge
-from onefill.pocket.material import vocabulary
-from onefill.pocket.scoring.perceptual import StLpips, find_weights, load_perceptual
+from onefill.pocket.contests.pairs import DIMENSIONS
+from onefill.pocket.scoring.held_out import as_tensor, read_held_out
+from onefill.pocket.scoring.perceptual import find_weights
 from onefill.rl import training
 from onefill.rl.batch import Batch
 from onefill.rl.reward import ByDimension, Questions, Reward
@@ -45,10 +42,9 @@ class LedBySecondJudge(Reward):
             for dimension, rows in of_task.items():
                 columns[rows] = DIMENSIONS.index(dimension)
         for row, query in enumerate(questions.queries):
-            named = vocabulary.asked_for(query.partition("Prompt: ")[2].removesuffix("."))
-            words[row] = LABELS.index(named) if named else NOTHING
+            words[row] = label_of(query.partition("Prompt: ")[2].removesuffix("."))
         seen = (255 * pictures[questions.samples] for pictures in (images, reference))
-        return torch.logit(_second_judge().prob_first_better(*seen, columns, words), eps=1e-6)
+        return torch.logit(second_judge().prob_first_better(*seen, columns, words), eps=1e-6)
 
 
 class LedByTruth(Reward):
@@ -64,7 +60,7 @@ class LedByTruth(Reward):
         part = self.batch.select(places)
         truths, masks = _truths(part), part.masks[:, 0]
         near, near_reference = (
-            (_lpips().between(pictures, truths) * masks).sum((1, 2)) / masks.sum((1, 2))
+            (lpips().between(pictures, truths) * masks).sum((1, 2)) / masks.sum((1, 2))
             for pictures in (images, reference)
         )
         nearer = _STEEPNESS * (near_reference - near)
@@ -92,31 +88,24 @@ def _truths(part: Batch) -> Tensor:
     """What perfect results would show. Other than a removal's, a scene is its own truth."""
     if part.task.name != "removal":
         return part.images
-    files = (Path(name.split()[0]) for name in part.names)
-    return torch.stack([_pixels(file.with_stem(f"{file.stem}-truth").name) for file in files])
+    return torch.stack([_true_backgrounds()[name.split()[0]] for name in part.names])
 
 
 @cache
-def _pixels(name: str) -> Tensor:
-    picture = Image.open(embedded.scenes("train") / name).convert("RGB")
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).float() / 255
-
-
-@cache
-def _second_judge() -> SecondJudge:
-    return load_second_judge(embedded.SECOND_JUDGE)
-
-
-@cache
-def _lpips() -> StLpips:
-    return load_perceptual()
+def _true_backgrounds() -> dict[str, Tensor]:
+    scenes = read_held_out(embedded.scenes("train"), "removal")
+    names = [row["image"] for row in scenes.rows]
+    return dict(zip(names, as_tensor(scenes.truths), strict=True))
 
 
 def main() -> int:
     """Train; the exit code is that of ``onefill train``."""
     which, *arguments = sys.argv[1:] or [""]
     if which not in ("second-judge", "truth"):
-        print("name what leads first: second-judge or truth; see --help", file=sys.stderr)
+        print(
+            "name what leads first: second-judge or truth; then what onefill train takes",
+            file=sys.stderr,
+        )
         return 2
     if which == "truth" and find_weights() is None:
         print("truth: needs LPIPS; install with pip install 'onefill[score]'", file=sys.stderr)

@@ -86,7 +86,7 @@ def test_an_untrained_adapter_is_measured_as_no_change(
     monkeypatch.setattr(measures, "_policy", lambda: policy)
     monkeypatch.setattr(measures, "_scenes", scenes)
     second, classifier = SecondJudge().eval(), Classifier().eval()
-    monkeypatch.setattr(measures, "_second_judge", lambda: second)
+    monkeypatch.setattr(measures, "second_judge", lambda: second)
     monkeypatch.setattr(measures, "_classifier", lambda: classifier)
     found = measures.measure_run(tmp_path)
     figures = found["figures"]
@@ -106,7 +106,7 @@ def test_an_untrained_adapter_is_measured_as_no_change(
 def test_a_removal_nearer_to_the_truth_is_nearer_by_both_measures(measures, monkeypatch):
     cases = scenes("removal")
     before, after = (painted(measures, lighter(cases.truths, by)) for by in (40, 4))
-    monkeypatch.setattr(measures, "_perceptual", lambda: lambda a, b: (a - b).abs().mean(1))
+    monkeypatch.setattr(measures, "lpips", lambda: lambda a, b: (a - b).abs().mean(1))
     monkeypatch.setattr(measures, "find_weights", lambda: ROOT)
     figures = measures.nearness(cases, before, after)
     assert figures["removal dB"] == pytest.approx(20, abs=0.1)  # 20 log10 (40 / 4)

@@ -38,7 +38,7 @@ def test_the_second_judge_is_asked_by_dimension_and_word(rewards, monkeypatch):
         return torch.sigmoid((first - second).mean((1, 2, 3)) / 255)
 
     judge = SimpleNamespace(prob_first_better=prefers_light)
-    monkeypatch.setattr(rewards, "_second_judge", lambda: judge)
+    monkeypatch.setattr(rewards, "second_judge", lambda: judge)
     tasks = load_tasks()
     questions = build_questions([tasks.get("fill"), tasks.get("removal")], ["a red cat", None])
     images = grey(0.75, 0.25).requires_grad_(True)
@@ -60,8 +60,8 @@ def test_the_truth_leads_inside_the_mask_alone(rewards, monkeypatch):
     def apart(first: Tensor, second: Tensor) -> Tensor:
         return (first - second).abs().mean(1)
 
-    monkeypatch.setattr(rewards, "_lpips", lambda: SimpleNamespace(between=apart))
-    monkeypatch.setattr(rewards, "_pixels", {"a-truth.webp": grey(0.5)[0]}.__getitem__)
+    monkeypatch.setattr(rewards, "lpips", lambda: SimpleNamespace(between=apart))
+    monkeypatch.setattr(rewards, "_true_backgrounds", lambda: {"a.webp": grey(0.5)[0]})
     removal = load_tasks().get("removal")
     masks = torch.zeros(1, 1, 64, 64)
     masks[..., 16:48] = 1

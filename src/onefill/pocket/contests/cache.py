@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +48,10 @@ class Contests:
 
     def __len__(self) -> int:
         return len(self.tasks)
+
+    def select(self, rows: NDArray[np.intp] | slice) -> Contests:
+        """Some of the contests."""
+        return Contests(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
 
 
 def load_contests(

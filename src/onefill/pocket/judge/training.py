@@ -80,7 +80,6 @@ PARTS = {"see": 64.0, "read": 12.5, "together": 56.0, "harden": 172.5}
 PARTS_BEGUN = {"see": 5.0, "read": 3.0, "together": 7.0, "harden": 90.0}
 """The same of one that begins from another's weights, for which only the heads are new."""
 
-
 Log = Callable[[str], None]
 
 
@@ -199,7 +198,7 @@ def read(
     cache: Path, minutes: float, seed: int, log: Log,
 ) -> None:  # fmt: skip
     """Part 2: the language model, on remembered tokens of a part of the contests."""
-    remembered = _first(contests, REMEMBERED)
+    remembered = contests.select(slice(REMEMBERED))
     memory = remember(student.tower, remembered)
     source = PairSource(remembered, student.tasks)
 
@@ -268,7 +267,7 @@ def _contests_and_pairs(
     student: Student, contests: Contests, rng: np.random.Generator
 ) -> tuple[dict[str, Tensor], PairBatch]:
     chosen = rng.integers(len(contests), size=12)
-    pairs = PairSource(_rows(contests, chosen), student.tasks).draw(40, rng)
+    pairs = PairSource(contests.select(chosen), student.tasks).draw(40, rng)
     return _varied(contests, chosen, rng), pairs
 
 
@@ -302,14 +301,6 @@ def _vision_loss(student: Student, tokens: Tensor, batch: dict[str, Tensor]) -> 
 def _tokens(student: Student, pictures: Tensor) -> Tensor:
     tokens: Tensor = student.tower(pictures.flatten(0, 1))
     return tokens.view(*pictures.shape[:2], *tokens.shape[1:])
-
-
-def _rows(contests: Contests, chosen: NDArray[np.intp]) -> Contests:
-    return Contests(**{f.name: getattr(contests, f.name)[chosen] for f in fields(Contests)})
-
-
-def _first(contests: Contests, count: int) -> Contests:
-    return _rows(contests, np.arange(min(count, len(contests))))
 
 
 @torch.no_grad()

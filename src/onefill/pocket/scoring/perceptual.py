@@ -38,7 +38,7 @@ def find_weights() -> Path | None:
     return file if file.is_file() else None
 
 
-def load_perceptual() -> Perceptual:
+def load_perceptual() -> StLpips:
     """The distance with the weights of the installed package.
 
     Raises:
