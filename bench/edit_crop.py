@@ -38,8 +38,9 @@ from PIL import Image
 
 from onefill.edit.canvas import Canvas
 from onefill.edit.crop import Box, Crop, bounding_box, choose_crop, shrink_mask, shrink_picture
+from onefill.edit.enlarge import enlarge
 from onefill.edit.painting import Subject, paint_subjects
-from onefill.edit.stitch import default_feather, feather_weights, grow_patch, stitch
+from onefill.edit.stitch import default_feather, feather_weights, stitch
 from onefill.images import read_image
 from onefill.pocket.embedded import resolve
 from onefill.pocket.scoring.held_out import as_tensor
@@ -85,10 +86,11 @@ def paint_in(
     )
     generator = torch.Generator().manual_seed(seed)
     settled = Sampling().settle(policy, "removal")
-    (patch,) = paint_subjects([subject], [generator], policy, settled)
+    (painting,) = paint_subjects([subject], [generator], policy, settled)
+    patch = enlarge(painting, canvas, crop)
     weights = feather_weights(part, default_feather(crop))
     everywhere = np.ones_like(weights)
-    plain = canvas.paste(crop.box, grow_patch(patch, crop), everywhere)
+    plain = canvas.paste(crop.box, patch, everywhere)
     return stitch(canvas, crop, patch, weights), plain
 
 

@@ -183,7 +183,7 @@ def fool_policy(
         dimensions = [d for t, d in CELLS if t == task and d != ALIGNMENT]
         places = range(count)
         measured = (policy, batch, sampler, seed, Purpose.HELD_OUT_NOISE, places)
-        start = batch.finish(painted_from_seed(*measured), detail=sampler.detail)
+        start = batch.finish(painted_from_seed(*measured), detail=sampler.detail, pieces=False)
         truth = as_tensor(scenes.truths)
         conditions = policy.encode(batch.images, batch.masks, batch.prompts)
         noise = policy.noise(conditions, torch.Generator().manual_seed(seed))
@@ -206,7 +206,7 @@ def fool_policy(
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        end = batch.finish(painted_from_seed(*measured), detail=sampler.detail)
+        end = batch.finish(painted_from_seed(*measured), detail=sampler.detail, pieces=False)
         ours = [
             symmetric(judge, end, start, questions(task, d, [None] * count)) for d in dimensions
         ]

@@ -2,7 +2,8 @@
 
 Start model and trained model paint the same held-out scenes from the same noise, as an edit does:
 its number of steps, from where an edit of the task begins. All measures but one see the pictures
-that an edit hands out, colours and fine detail matched to the surroundings; drift sees what the
+that an edit hands out, colours and fine detail matched to the surroundings, but for the pieces laid
+over a removal, which would hide what was learned; drift sees what the
 model painted, as an edit puts back every pixel outside the mask. Names of what ``measure_run``
 finds:
 
@@ -206,7 +207,7 @@ def label_of(words: str | None) -> int:
 
 def _paint(policy: FluxFillPolicy, scenes: HeldOut) -> Painted:
     whole = paint_whole(policy, scenes, _SEED)
-    return Painted(whole, hand_out(policy, scenes, whole))
+    return Painted(whole, hand_out(policy, scenes, whole, pieces=False))
 
 
 # Models, scenes and the start model's pictures are those of every run of a campaign.

@@ -532,11 +532,12 @@ def test_a_task_has_its_own_steps_until_others_are_asked_for(
     assert told("fill", Sampling()) == 1
 
 
-def test_detail_is_given_to_the_tasks_that_the_model_names_alone(
-    tmp_path: Path, photo: Path, mask: Path, noise_policy: NoisePolicy
+@pytest.mark.parametrize("more", ["detail", "pieces"])
+def test_more_of_the_surroundings_goes_to_the_tasks_that_the_model_names_alone(
+    more: str, tmp_path: Path, photo: Path, mask: Path, noise_policy: NoisePolicy
 ) -> None:
-    named = noise_policy.settings.model_copy(update={"detail": ("removal",)})
-    plain = noise_policy.settings.model_copy(update={"detail": ()})
+    named = noise_policy.settings.model_copy(update={more: ("removal",)})
+    plain = noise_policy.settings.model_copy(update={more: ()})
 
     def painted(task: str, settings: Any) -> Any:
         noise_policy.settings = settings

@@ -17,6 +17,7 @@ from onefill.pocket.material import vocabulary
 from onefill.pocket.scoring import perceptual
 from onefill.pocket.scoring.classifier import Classifier
 from onefill.pocket.scoring.held_out import HeldOut, as_tensor
+from onefill.policy import finishing
 from onefill.policy.loading import load_policy
 from onefill.rl.config_file import build_config
 from onefill.rl.defaults import STEP_RANGE
@@ -76,7 +77,10 @@ def test_an_untrained_adapter_is_measured_as_no_change(
     policy = load_policy(str(random_policy))
     policy.add_lora(rank=2, alpha=2.0, seed=0)
     policy.save_adapter(tmp_path / "adapter")
-    policy.settings = policy.settings.model_copy(update={"steps": 2, "detail": ("removal",)})
+    named = {"detail": ("removal",), "pieces": ("removal",)}
+    policy.settings = policy.settings.model_copy(update={"steps": 2, **named})
+    # Pieces of the surroundings would hide what the policy painted.
+    monkeypatch.setattr(finishing, "lay_pieces", lambda *_: pytest.fail("pieces were laid"))
     summary = {
         "tasks": {"fill": 2.0, "removal": 1.0, "own": 1.0},
         "win_rate": {"fill": {"structure": {"end": 0.75}}},

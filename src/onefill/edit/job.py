@@ -15,6 +15,7 @@ from onefill.edit.canvas import Canvas
 from onefill.edit.crop import Box, Crop, bounding_box, choose_crop, shrink_mask
 from onefill.edit.debug import save_pass
 from onefill.edit.encode import write_picture
+from onefill.edit.enlarge import enlarge
 from onefill.edit.painting import Subject, paint_subjects
 from onefill.edit.passes import Pass
 from onefill.edit.record import EditRecord
@@ -203,13 +204,14 @@ def _paint_pass(
 def _paint_group(
     group: Sequence[tuple[_Work, _Scene, Subject]], number: int, policy: FluxFillPolicy
 ) -> None:
-    patches = paint_subjects(
+    paintings = paint_subjects(
         [subject for _, _, subject in group],
         [work.generator for work, _, _ in group],
         policy,
         group[0][1].sampling,
     )
-    for (work, scene, subject), patch in zip(group, patches, strict=True):
+    for (work, scene, subject), painting in zip(group, paintings, strict=True):
+        patch = enlarge(painting, work.canvas, scene.crop)
         work.canvas = stitch(work.canvas, scene.crop, patch, scene.weights)
         plan = work.plan
         if plan.debug is not None and work.seed == plan.seeds[0]:

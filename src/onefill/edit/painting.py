@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from onefill.images import array_to_image, image_to_array
-from onefill.policy.finishing import finish
+from onefill.images import image_to_array
+from onefill.policy.finishing import Finished, finish
 from onefill.policy.flux_fill import FluxFillPolicy
 from onefill.policy.sampler import SettledSampling
 from onefill.policy.surroundings import fill_smoothly
@@ -38,8 +38,8 @@ def paint_subjects(
     generators: Sequence[torch.Generator],
     policy: FluxFillPolicy,
     sampling: SettledSampling,
-) -> list[Image.Image]:
-    """One painting for each subject, all in one batch.
+) -> list[Finished]:
+    """One painting for each subject, all in one batch, at the size of its view.
 
     Args:
         subjects: views of one size; one object that comes several times is encoded once.
@@ -77,7 +77,8 @@ def paint_subjects(
         strength=sampling.strength,
     )
     painted = policy.decode(latents, conditions).cpu().numpy()
+    wanted = {"detail": sampling.detail, "pieces": sampling.pieces}
     return [
-        array_to_image(finish(picture, known[place], distinct[place].mask, detail=sampling.detail))
+        finish(picture, known[place], distinct[place].mask, **wanted)
         for picture, place in zip(painted, index, strict=True)
     ]

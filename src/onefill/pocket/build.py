@@ -46,7 +46,10 @@ TEXT_GUIDANCE = 7.0
 """Written words come out clearer for it; a thing would lose its place in the picture."""
 
 DETAIL = ["removal", "extend"]
-"""Tasks that show nothing but more of the surroundings, and so have their fine detail."""
+"""Tasks that show more of the surroundings, and so have their fine detail."""
+
+PIECES = ["removal"]
+"""Tasks that show nothing but the surroundings, and so are laid with pieces of them."""
 
 Log = Callable[[str], None]
 
@@ -141,6 +144,7 @@ def policy_card(seed: int, minutes: float, samples: int) -> dict[str, Any]:
         "task_guidance": {"text": TEXT_GUIDANCE},
         "strength": {"removal": REMOVAL_STRENGTH},
         "detail": DETAIL,
+        "pieces": PIECES,
         "facts": {
             "recipe": f"onefill pocket build --stage policy --minutes {minutes:g} --seed {seed}",
             "samples": samples,

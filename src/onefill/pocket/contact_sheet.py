@@ -78,7 +78,7 @@ def paint_cases(policy: FluxFillPolicy, batch: Batch, seed: int) -> Iterator[Cas
         generators = [torch.Generator().manual_seed(1000 * seed + place) for place in places]
         noise = policy.noise(conditions, generators)
         whole = painted(policy, part, conditions, noise, sampler)
-        results = part.finish(whole, detail=sampler.detail)
+        results = part.finish(whole, detail=sampler.detail, pieces=sampler.pieces)
         masked = torch.where(part.masks.bool(), 0.5, part.images)  # grey: what the model is shown
         for prompt, *pictures in zip(part.prompts, part.images, masked, results, strict=True):
             label = f"{part.task.name}: {prompt}"

@@ -43,7 +43,7 @@ def give_detail(matched: Planes, painted: Planes, known: Planes, mask: Mask) -> 
     Returns:
         (3, H, W) in [0, 1]; ``matched`` as it is where too little is known round the mask.
     """
-    places = np.flatnonzero(~_grown(mask))
+    places = whole_places(mask, _SIDE)
     holes = np.flatnonzero(mask)
     if len(places) < _FEWEST or not len(holes):
         return matched
@@ -59,10 +59,10 @@ def give_detail(matched: Planes, painted: Planes, known: Planes, mask: Mask) -> 
     return np.clip(result, 0, 1).reshape(matched.shape).astype(np.float32)
 
 
-def _grown(mask: Mask) -> Mask:
-    """Where a neighbourhood is not wholly inside the picture and outside the mask."""
-    padded = np.pad(mask, _SIDE // 2, constant_values=True)
-    return np.asarray(sliding_window_view(padded, (_SIDE, _SIDE)).any((2, 3)))
+def whole_places(mask: Mask, side: int) -> NDArray[np.intp]:
+    """Flat indices of the middles of all squares wholly in the picture and off the mask."""
+    padded = np.pad(mask, side // 2, constant_values=True)
+    return np.flatnonzero(~sliding_window_view(padded, (side, side)).any((2, 3)))
 
 
 def _neighbourhoods(picture: Planes) -> NDArray[np.float32]:

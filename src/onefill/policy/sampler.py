@@ -33,6 +33,7 @@ class Sampling:
             negative=own.negative_prompt if self.negative is None else self.negative,
             strength=own.strength_for(task) if self.strength is None else self.strength,
             detail=task in own.detail,
+            pieces=task in own.pieces,
         )
 
 
@@ -42,6 +43,7 @@ class SettledSampling:
 
     Attributes:
         detail: whether a result is given the fine detail of its surroundings.
+        pieces: whether an edit is laid with pieces of its surroundings.
     """
 
     steps: int
@@ -49,3 +51,4 @@ class SettledSampling:
     negative: str
     strength: float
     detail: bool = False
+    pieces: bool = False

@@ -32,6 +32,8 @@ class PolicySettings(BaseModel):
         strength: task to the noise level at which an edit begins, from the surroundings carried
             into the mask; a task that is not named begins from noise alone, 1.0.
         detail: tasks whose results are given the fine detail of their surroundings.
+        pieces: tasks whose edits are laid with pieces of their surroundings, led by what was
+            painted.
         vocabulary: the words a model of closed vocabulary was trained on; empty for an open one.
         text_words: words it can write into a picture.
     """
@@ -49,6 +51,7 @@ class PolicySettings(BaseModel):
     negative_prompt: str = "nsfw"
     strength: dict[str, Annotated[float, Field(gt=0, le=1)]] = {}
     detail: tuple[str, ...] = ()
+    pieces: tuple[str, ...] = ()
     vocabulary: tuple[str, ...] = ()
     text_words: tuple[str, ...] = ()
 

@@ -67,13 +67,15 @@ class Batch:
         """
         return torch.where(self.masks.bool(), painted, self.images)
 
-    def finish(self, painted: Tensor, *, detail: bool) -> Tensor:
+    def finish(self, painted: Tensor, *, detail: bool, pieces: bool) -> Tensor:
         """``paste`` what is brought in line with the surroundings, as an edit does.
 
         For measuring: the reward looks at what the policy painted, and no gradient goes this way.
         """
         pictures = zip(painted.cpu().numpy(), self._known, self._holes, strict=True)
-        finished = np.stack([finish(*picture, detail=detail) for picture in pictures])
+        finished = np.stack(
+            [finish(*picture, detail=detail, pieces=pieces).picture for picture in pictures]
+        )
         return self.paste(torch.from_numpy(finished).to(painted))
 
     @cached_property

@@ -145,7 +145,8 @@ class HeldOut:
             part = batch.select(places).to(self._policy.device)
             sampler = self._samplers[name]
             pictures = painted_from_seed(self._policy, part, sampler, self._seed, purpose, places)
-            return part.finish(pictures, detail=sampler.detail).cpu()
+            # Pieces of the surroundings would hide what the policy has learned to paint.
+            return part.finish(pictures, detail=sampler.detail, pieces=False).cpu()
 
         return torch.cat(self._by_batch(name, count, denoise))
 

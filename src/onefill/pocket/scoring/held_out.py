@@ -129,12 +129,21 @@ def paint_whole(
     return torch.cat(painted)
 
 
-def hand_out(policy: FluxFillPolicy, scenes: HeldOut, painted: Tensor) -> Pictures:
+def hand_out(
+    policy: FluxFillPolicy, scenes: HeldOut, painted: Tensor, *, pieces: bool = True
+) -> Pictures:
     """What an edit hands out of ``paint_whole``: uint8 (N, H, W, 3).
 
-    Colours are matched to the surroundings, detail is given where the policy wants it for the
-    task, and pixels outside the masks are the scenes' own.
+    Colours are matched to the surroundings, detail is given and pieces are laid where the policy
+    wants it for the task, and pixels outside the masks are the scenes' own.
+
+    Args:
+        policy: who painted.
+        scenes: N of them.
+        painted: from ``paint_whole``.
+        pieces: False never lays any, so that what the policy painted can be seen.
     """
-    detail = Sampling().settle(policy, scenes.task.name).detail
-    levels = (scenes.batch.finish(painted, detail=detail) * 255 + 0.5).to(torch.uint8)
+    wanted = Sampling().settle(policy, scenes.task.name)
+    finished = scenes.batch.finish(painted, detail=wanted.detail, pieces=pieces and wanted.pieces)
+    levels = (finished * 255 + 0.5).to(torch.uint8)
     return levels.permute(0, 2, 3, 1).numpy()

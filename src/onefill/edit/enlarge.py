@@ -1,0 +1,73 @@
+"""A painting at the size of the box it was painted for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from onefill.edit.canvas import Canvas, Pixels
+from onefill.edit.crop import Crop
+from onefill.edit.stitch import grow_patch
+from onefill.images import array_to_image
+from onefill.policy.finishing import Finished
+from onefill.policy.pieces import Laid
+
+
+def enlarge(painting: Finished, canvas: Canvas, crop: Crop) -> Image.Image:
+    """RGB of the crop's box, from a painting of the working size.
+
+    Pieces of the picture are taken anew from its own pixels, so that they are as fine as what is
+    round them. Where some of the box is transparent they are enlarged like all else: the model
+    was shown other colours there.
+    """
+    patch = grow_patch(array_to_image(painting.picture), crop)
+    alpha = canvas.pixels[crop.box.slices][..., -1]
+    if painting.laid is None or (canvas.has_alpha and alpha.min() < 255):
+        return patch
+    own = np.asarray(canvas.view(crop.box))
+    return Image.fromarray(_laid(painting.laid, np.asarray(patch), own, crop))
+
+
+def _laid(laid: Laid, patch: Pixels, own: Pixels, crop: Crop) -> Pixels:
+    """``patch`` with the picture's own pixels ``own`` wherever pieces were laid.
+
+    Between the middles of working pixels their copies are faded into each other, so that no edge
+    shows where two pieces meet.
+    """
+    upper, lower, sinking, top, bottom = _spread(crop.box.height, crop.height)
+    before, after, passing, left, right = _spread(crop.box.width, crop.width)
+    y, x = np.arange(crop.box.height), np.arange(crop.box.width)
+    lighter = 255 * laid.lighter.transpose(1, 2, 0)
+    copies = np.zeros(own.shape, np.float32)
+    for rows, much in ((upper, 1 - sinking), (lower, sinking)):
+        for columns, more in ((before, 1 - passing), (after, passing)):
+            here = np.ix_(rows, columns)
+            down, across = np.divmod(laid.sources[here], crop.width)
+            # As far away as the source is, but never outside it: what is beside it may be masked.
+            away = np.rint((down - rows[:, None]) * (crop.box.height / crop.height))
+            down = np.clip(y[:, None] + away.astype(np.intp), top[down], bottom[down])
+            away = np.rint((across - columns) * (crop.box.width / crop.width))
+            across = np.clip(x + away.astype(np.intp), left[across], right[across])
+            copies += (much[:, None] * more)[..., None] * (own[down, across] + lighter[here])
+    flat = np.arange(laid.sources.size).reshape(laid.sources.shape)
+    nearest = np.ix_(y * crop.height // crop.box.height, x * crop.width // crop.box.width)
+    laid_here = (laid.sources != flat)[nearest][..., None]
+    return np.where(laid_here, np.clip(np.rint(copies), 0, 255).astype(np.uint8), patch)
+
+
+def _spread(length: int, working: int) -> tuple[NDArray[Any], ...]:
+    """How a side lies on the working pixels.
+
+    Returns:
+        Of each pixel the working pixels whose middles it lies between, and its way from one to
+        the other, 0 to 1; of each working pixel the first and the last pixel.
+    """
+    places = (np.arange(length) + 0.5) * working / length - 0.5
+    before = np.floor(places).astype(np.intp)
+    steps = np.arange(working)
+    first, last = steps * length // working, -(-(steps + 1) * length // working) - 1
+    way = (places - before).astype(np.float32)
+    return before.clip(0), (before + 1).clip(max=working - 1), way, first, last
