@@ -136,7 +136,7 @@ def run(out: Path, only: list[str], steps: int | None, seeds: int | None) -> Non
 
 
 def _train(folder: Path, experiment: Experiment, seed: int, steps: int | None) -> None:
-    config = folder.with_suffix(".yaml")
+    config = folder.with_name(f"{folder.name}.yaml")
     config.parent.mkdir(parents=True, exist_ok=True)
     chosen = {**experiment.settings, "seed": seed}
     if steps is not None:
