@@ -39,23 +39,26 @@ def _laid(laid: Laid, patch: Pixels, own: Pixels, crop: Crop) -> Pixels:
     """
     upper, lower, sinking, top, bottom = _spread(crop.box.height, crop.height)
     before, after, passing, left, right = _spread(crop.box.width, crop.width)
-    y, x = np.arange(crop.box.height), np.arange(crop.box.width)
-    lighter = 255 * laid.lighter.transpose(1, 2, 0)
-    copies = np.zeros(own.shape, np.float32)
-    for rows, much in ((upper, 1 - sinking), (lower, sinking)):
-        for columns, more in ((before, 1 - passing), (after, passing)):
-            here = np.ix_(rows, columns)
-            down, across = np.divmod(laid.sources[here], crop.width)
-            # As far away as the source is, but never outside it: what is beside it may be masked.
-            away = np.rint((down - rows[:, None]) * (crop.box.height / crop.height))
-            down = np.clip(y[:, None] + away.astype(np.intp), top[down], bottom[down])
-            away = np.rint((across - columns) * (crop.box.width / crop.width))
-            across = np.clip(x + away.astype(np.intp), left[across], right[across])
-            copies += (much[:, None] * more)[..., None] * (own[down, across] + lighter[here])
+    down_by, across_by = crop.box.height / crop.height, crop.box.width / crop.width
     flat = np.arange(laid.sources.size).reshape(laid.sources.shape)
+    y, x = np.arange(crop.box.height), np.arange(crop.box.width)
     nearest = np.ix_(y * crop.height // crop.box.height, x * crop.width // crop.box.width)
-    laid_here = (laid.sources != flat)[nearest][..., None]
-    return np.where(laid_here, np.clip(np.rint(copies), 0, 255).astype(np.uint8), patch)
+    y, x = np.nonzero((laid.sources != flat)[nearest])
+    lighter = 255 * laid.lighter.transpose(1, 2, 0)
+    copies = np.zeros((len(y), 3), np.float32)
+    for rows, much in ((upper[y], 1 - sinking[y]), (lower[y], sinking[y])):
+        for columns, more in ((before[x], 1 - passing[x]), (after[x], passing[x])):
+            down, across = np.divmod(laid.sources[rows, columns], crop.width)
+            # As far away as the source is, but never outside it: what is beside it may be masked.
+            away = np.rint((down - rows) * down_by).astype(np.intp)
+            down = np.clip(y + away, top[down], bottom[down])
+            away = np.rint((across - columns) * across_by).astype(np.intp)
+            across = np.clip(x + away, left[across], right[across])
+            copy = own[down, across] + lighter[rows, columns]
+            copies += (much * more)[:, None] * copy
+    result = patch.copy()
+    result[y, x] = np.clip(np.rint(copies), 0, 255).astype(np.uint8)
+    return result
 
 
 def _spread(length: int, working: int) -> tuple[NDArray[Any], ...]:
