@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from onefill.policy.detail import give_detail
 
+from .holes import holes
+
 _SIDE = 48
 
 
@@ -71,21 +73,10 @@ def test_too_few_known_pixels_change_nothing(known: int) -> None:
 
 
 @settings(max_examples=25, deadline=None)
-@given(
-    size=st.tuples(st.integers(12, 40), st.integers(12, 40)),
-    box=st.tuples(*[st.floats(0, 1)] * 4),
-    seed=st.integers(0, 99),
-)
-def test_only_the_mask_changes_and_values_stay_in_range(
-    size: tuple[int, int], box: tuple[float, ...], seed: int
-) -> None:
-    height, width = size
-    top, bottom = sorted(round(v * height) for v in box[:2])
-    left, right = sorted(round(v * width) for v in box[2:])
-    mask = np.zeros(size, bool)
-    mask[top:bottom, left:right] = True
+@given(mask=holes(), seed=st.integers(0, 99))
+def test_only_the_mask_changes_and_values_stay_in_range(mask: np.ndarray, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    painted, known = (rng.random((3, *size), np.float32) for _ in range(2))
+    painted, known = (rng.random((3, *mask.shape), np.float32) for _ in range(2))
     result = give_detail(painted, painted, known, mask)
     assert result.shape == painted.shape
     assert result.dtype == np.float32

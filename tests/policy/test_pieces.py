@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from onefill.policy.pieces import lay_pieces
 
+from .holes import holes
+
 _SIDE = 48
 
 
@@ -67,21 +69,10 @@ def test_too_little_known_changes_nothing(known: int) -> None:
 
 
 @settings(max_examples=25, deadline=None)
-@given(
-    size=st.tuples(st.integers(12, 40), st.integers(12, 40)),
-    box=st.tuples(*[st.floats(0, 1)] * 4),
-    seed=st.integers(0, 99),
-)
-def test_only_the_mask_changes_and_what_it_hid_does_not_matter(
-    size: tuple[int, int], box: tuple[float, ...], seed: int
-) -> None:
-    height, width = size
-    top, bottom = sorted(round(v * height) for v in box[:2])
-    left, right = sorted(round(v * width) for v in box[2:])
-    mask = np.zeros(size, bool)
-    mask[top:bottom, left:right] = True
+@given(mask=holes(), seed=st.integers(0, 99))
+def test_only_the_mask_changes_and_what_it_hid_does_not_matter(mask: np.ndarray, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    painted, known, other = (rng.random((3, *size), np.float32) for _ in range(3))
+    painted, known, other = (rng.random((3, *mask.shape), np.float32) for _ in range(3))
     laid = lay_pieces(painted, known, mask)
     again = lay_pieces(painted, np.where(mask, other, known), mask)
     assert (laid is None) == (again is None)

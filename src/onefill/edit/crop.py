@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from onefill.tasks.types import Mask
@@ -136,8 +137,12 @@ def shrink_mask(mask: Mask, crop: Crop) -> Mask:
 
 def _cover(mask: Mask, length: int) -> Mask:
     """Change the first axis to ``length``: True where any True of the old axis overlaps."""
-    old = len(mask)
-    steps = np.arange(length)
-    starts, ends = steps * old // length, -(-(steps + 1) * old // length)
+    starts, ends = spans(len(mask), length)
     counts = np.concatenate([np.zeros_like(mask[:1], np.int32), mask.cumsum(0, dtype=np.int32)])
     return counts[ends] > counts[starts]
+
+
+def spans(length: int, working: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """First pixel that each working pixel of a side overlaps, and the one after its last."""
+    steps = np.arange(working)
+    return steps * length // working, -(-(steps + 1) * length // working)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from onefill.edit.canvas import Canvas, Pixels
-from onefill.edit.crop import Crop
+from onefill.edit.crop import Crop, spans
 from onefill.edit.stitch import grow_patch
 from onefill.images import array_to_image
 from onefill.policy.finishing import Finished
@@ -70,7 +70,6 @@ def _spread(length: int, working: int) -> tuple[NDArray[Any], ...]:
     """
     places = (np.arange(length) + 0.5) * working / length - 0.5
     before = np.floor(places).astype(np.intp)
-    steps = np.arange(working)
-    first, last = steps * length // working, -(-(steps + 1) * length // working) - 1
+    first, after_last = spans(length, working)
     way = (places - before).astype(np.float32)
-    return before.clip(0), (before + 1).clip(max=working - 1), way, first, last
+    return before.clip(0), (before + 1).clip(max=working - 1), way, first, after_last - 1
