@@ -21,16 +21,19 @@ def targets(draw: st.DrawFn, longest: int = 4000) -> tuple[Box, Box]:
 
 
 models = st.sampled_from([(32, 8), (64, 8), (64, 16), (1024, 16)])
+contexts = st.floats(0.01, 8)
 
 
 @settings(max_examples=600)
-@given(targets(), models, st.integers(0, 80))
+@given(targets(), models, contexts, st.integers(0, 80))
 def test_the_crop_holds_the_mask_and_stays_inside(
-    boxes: tuple[Box, Box], model: tuple[int, int], feather: int
+    boxes: tuple[Box, Box], model: tuple[int, int], context: float, feather: int
 ) -> None:
     target, bounds = boxes
     size, multiple = model
-    crop = choose_crop(target, bounds, size=size, multiple=multiple, feather=feather)
+    crop = choose_crop(
+        target, bounds, size=size, multiple=multiple, context=context, feather=feather
+    )
     box = crop.box
     assert bounds.x <= box.x <= target.x and target.right <= box.right <= bounds.right
     assert bounds.y <= box.y <= target.y and target.bottom <= box.bottom <= bounds.bottom

@@ -95,7 +95,7 @@ def test_a_written_edit_keeps_the_photograph_around_it(
     )
     policy = NoisePolicy(size=16)
     plan = plan_edit(request)
-    band = feather_of(plan, crop_for(plan.passes[0], policy.settings, feather))
+    band = feather_of(plan, crop_for(plan.passes[0], policy.settings, plan.task, feather))
     (path,) = run(request, policy)
 
     before = open_photo(source).canvas
@@ -191,13 +191,25 @@ def test_the_model_sees_the_picture_around_the_mask(
     paint(plan, noise_policy, Sampling(), [0])  # type: ignore[arg-type]
     (seen,), (model_mask,) = noise_policy.seen, noise_policy.masks
     assert seen.shape == (1, 3, 32, 32) and model_mask.shape == (1, 1, 32, 32)
-    crop = crop_for(plan.passes[0], noise_policy.settings, None)
+    crop = crop_for(plan.passes[0], noise_policy.settings, plan.task, None)
     with Image.open(photo) as image:
         box = (crop.box.x, crop.box.y, crop.box.right, crop.box.bottom)
         expected = np.asarray(image.crop(box).resize((32, 32), Image.Resampling.LANCZOS)) / 255
     np.testing.assert_allclose(seen[0].permute(1, 2, 0).numpy(), expected, atol=1e-6)
     share = float(model_mask.mean())
     assert 0.1 < share < 0.4
+
+
+def test_a_model_may_be_shown_less_of_the_surroundings_for_a_task(
+    photo: Path, mask: Path, noise_policy: NoisePolicy
+) -> None:
+    near = {"fill": 0.01}
+    noise_policy.settings = noise_policy.settings.model_copy(update={"context": near})
+    for name, words in (("removal", None), ("fill", "hat")):
+        request = EditRequest(image=photo, task=built_in(name), mask=mask, grow="0", words=words)
+        paint(plan_edit(request), noise_policy, Sampling(), [0])  # type: ignore[arg-type]
+    removal, fill = (float(shown.mean()) for shown in noise_policy.masks)
+    assert removal < 0.4 < 0.5 < fill
 
 
 def test_a_task_may_begin_from_the_surroundings(

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from onefill.policy.settings import USUAL_CONTEXT
 from onefill.tasks.types import Mask
-
-_CONTEXT = 0.5  # of the mask's mean side, on each side: the mask fills about a quarter of the crop
 
 
 class Box(NamedTuple):
@@ -64,7 +63,15 @@ def bounding_box(mask: Mask) -> Box:
     return Box(x, y, int(columns[-1]) + 1 - x, int(rows[-1]) + 1 - y)
 
 
-def choose_crop(target: Box, bounds: Box, *, size: int, multiple: int, feather: int = 0) -> Crop:
+def choose_crop(
+    target: Box,
+    bounds: Box,
+    *,
+    size: int,
+    multiple: int,
+    context: float = USUAL_CONTEXT,
+    feather: int = 0,
+) -> Crop:
     """The crop for painting ``target`` with a model that works at about ``size`` × ``size``.
 
     The box is square wherever the picture leaves room, at least ``size`` wide so that small
@@ -75,13 +82,14 @@ def choose_crop(target: Box, bounds: Box, *, size: int, multiple: int, feather: 
         bounds: the part of the picture that may be shown to the model.
         size: side in pixels of the square the model was made for.
         multiple: both working sides are multiples of it.
+        context: what is shown round the target on each side, as a share of its mean side.
         feather: pixels around the target that stitching will blend.
     """
     longest = max(target.width, target.height)
     # The middle term serves thin masks; the last keeps two working pixels around any mask.
     context = max(
         feather,
-        math.ceil(_CONTEXT * math.sqrt(target.width * target.height)),
+        math.ceil(context * math.sqrt(target.width * target.height)),
         math.ceil(2 * longest / size),
     )
     side = max(longest + 2 * context, size)

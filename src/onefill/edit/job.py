@@ -228,7 +228,7 @@ def _paint_group(
 
 def _set_scene(plan: EditPlan, number: int, policy: FluxFillPolicy, sampling: Sampling) -> _Scene:
     step = plan.passes[number]
-    crop = crop_for(step, policy.settings, plan.feather)
+    crop = crop_for(step, policy.settings, plan.task, plan.feather)
     mask = _mask_of(step, crop.box)
     return _Scene(
         crop=crop,
@@ -239,7 +239,7 @@ def _set_scene(plan: EditPlan, number: int, policy: FluxFillPolicy, sampling: Sa
     )
 
 
-def crop_for(step: Pass, settings: PolicySettings, feather: int | None) -> Crop:
+def crop_for(step: Pass, settings: PolicySettings, task: str, feather: int | None) -> Crop:
     """The crop in which a pass is painted, in pixels of the canvas."""
     target = bounding_box(step.mask)
     return choose_crop(
@@ -247,6 +247,7 @@ def crop_for(step: Pass, settings: PolicySettings, feather: int | None) -> Crop:
         step.bounds,
         size=settings.size,
         multiple=settings.multiple,
+        context=settings.context_for(task),
         feather=feather or 0,
     )
 

@@ -11,6 +11,9 @@ from onefill.errors import BadInput
 
 SETTINGS_FILE = "onefill.json"
 
+USUAL_CONTEXT = 0.5
+"""With it a square mask fills about a quarter of the crop that an edit shows the model."""
+
 
 class PolicySettings(BaseModel):
     """How a model was trained, and so how it is best run.
@@ -31,6 +34,9 @@ class PolicySettings(BaseModel):
         negative_prompt: what guidance leads away from.
         strength: task to the noise level at which an edit begins, from the surroundings carried
             into the mask; a task that is not named begins from noise alone, 1.0.
+        context: task to what an edit shows round the mask on each side, as a share of the mask's
+            mean side; 0.5 for a task that is not named. A model made on scenes with large things
+            paints them best where the mask fills most of the crop.
         detail: tasks whose results are given the fine detail of their surroundings.
         pieces: tasks whose edits are laid with pieces of their surroundings, led by what was
             painted.
@@ -50,6 +56,7 @@ class PolicySettings(BaseModel):
     distilled_guidance: float = Field(default=1.0, ge=0.0)
     negative_prompt: str = "nsfw"
     strength: dict[str, Annotated[float, Field(gt=0, le=1)]] = {}
+    context: dict[str, Annotated[float, Field(gt=0, le=8)]] = {}
     detail: tuple[str, ...] = ()
     pieces: tuple[str, ...] = ()
     vocabulary: tuple[str, ...] = ()
@@ -71,6 +78,10 @@ class PolicySettings(BaseModel):
     def strength_for(self, task: str) -> float:
         """Noise level at which an edit begins when the task is that one; 1.0 is noise alone."""
         return self.strength.get(task, 1.0)
+
+    def context_for(self, task: str) -> float:
+        """What an edit shows round the mask when the task is that one, in mean sides of it."""
+        return self.context.get(task, USUAL_CONTEXT)
 
 
 def read_settings(file: Path, multiple: int) -> PolicySettings:
