@@ -34,9 +34,14 @@ def process_count() -> int:
     return _number("WORLD_SIZE", 1)
 
 
+def own_place() -> Place:
+    """This process among all that a launcher started for this command."""
+    return Place(_number("RANK", 0), process_count())
+
+
 def is_first() -> bool:
     """Whether this is the process that speaks for all that a launcher started."""
-    return _number("RANK", 0) == 0
+    return own_place().is_first
 
 
 def local_index() -> int:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import typer
 import yaml
+from accelerate.commands.config.config_args import load_config_from_file
 from PIL import Image
 
 from onefill.cli.app import COMMANDS
@@ -164,10 +165,18 @@ def test_the_data_examples_load(tmp_path: Path) -> None:
 
 
 def test_the_settings_examples_are_accepted(tmp_path: Path) -> None:
-    examples = blocks(ROOT / "docs" / "training.md", "yaml")
+    of_accelerate, examples = [], []
+    for text in blocks(ROOT / "docs" / "training.md", "yaml"):
+        (of_accelerate if "distributed_type" in text else examples).append(text)
     assert len(examples) == 4
     for text in examples:
         file = tmp_path / "run.yaml"
         file.write_text(text, encoding="utf-8")
         config = build_config(file, {})
         assert set(yaml.safe_load(text)) <= config.model_fields_set
+    # Accelerate keeps what the file says of FSDP, and so hands it to the processes.
+    (text,) = of_accelerate
+    file.write_text(text, encoding="utf-8")
+    told = load_config_from_file(str(file))
+    assert told.distributed_type == "FSDP"
+    assert told.fsdp_config == yaml.safe_load(text)["fsdp_config"]

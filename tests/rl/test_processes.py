@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 
 from onefill.errors import BadInput
 from onefill.rl.config_file import build_config
-from onefill.rl.processes import Processes, join_processes
+from onefill.rl.processes import Processes
 
 ENVIRONMENT = {
     **os.environ,
@@ -68,13 +68,19 @@ MEETING = textwrap.dedent(
     ],
 )
 def test_processes_meet_and_end_together(how, said):
+    for (out, err), text in zip(start_two(MEETING, how), said, strict=True):
+        assert out.startswith(text) and out.count("\n") == bool(text), (out, err)
+
+
+def start_two(script, *arguments, env=None):
+    """What each of two processes that know of each other writes to stdout and stderr."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, **(env or {})}
     running = [
         subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-c", MEETING, how],
+            [sys.executable, "-W", "ignore", "-c", script, *arguments],
             env={**ENVIRONMENT, **place, "RANK": str(index), "LOCAL_RANK": str(index)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -82,9 +88,7 @@ def test_processes_meet_and_end_together(how, said):
         )
         for index in range(2)
     ]
-    ended = [process.communicate(timeout=200) for process in running]
-    for (out, err), text in zip(ended, said, strict=True):
-        assert out.startswith(text) and out.count("\n") == bool(text), (out, err)
+    return [process.communicate(timeout=200) for process in running]
 
 
 def test_each_process_computes_its_share_of_a_batch():
@@ -95,13 +99,6 @@ def test_each_process_computes_its_share_of_a_batch():
     assert [place for share in shares for part in share for place in part] == list(range(7))
     with pytest.raises(BadInput, match="in each of 4 processes: a batch of 7 has not so many"):
         config.parts(4)
-
-
-def test_weights_are_not_cut_into_pieces_behind_the_users_back(monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    with pytest.raises(BadInput, match="accelerate is set to FSDP"), join_processes():
-        pass
 
 
 @pytest.mark.parametrize(

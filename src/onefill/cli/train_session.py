@@ -12,6 +12,7 @@ from onefill.allocator import keep_freed_memory
 from onefill.cli import console
 from onefill.errors import OnefillError
 from onefill.interrupt import Interrupted, listen_for_stop
+from onefill.launched import own_place
 from onefill.rl.config import RunConfig
 from onefill.rl.display import Display, SilentDisplay, open_display
 from onefill.rl.ingredients import Ingredients
@@ -46,7 +47,8 @@ def run_session(
         typer.Exit: the run was interrupted, and saved; or this is not the first process, and what
             went wrong is told by that.
     """
-    processes = Processes()
+    here = own_place()
+    processes = Processes(here.index, here.count)
     try:
         with join_processes() as processes:
             prepared = processes.gather(prepare() if processes.is_first else None)[0]
@@ -55,7 +57,7 @@ def run_session(
             ingredients = find(config, processes.is_first)
             summary = _train(config, ingredients, folder, resume, forced, processes)
     except OnefillError as error:
-        if processes.is_first and not isinstance(error, Interrupted):
+        if processes.tells(error):
             raise
         raise typer.Exit(error.exit_code) from error
     return (folder, summary) if processes.is_first else None
@@ -89,12 +91,13 @@ def _train(
         stop = stack.enter_context(listen_for_stop())
         stop.agree = processes.agree
         if not is_first:
-            return train(run, SilentDisplay(), stop)
+            with processes.meeting():
+                return train(run, SilentDisplay(), stop)
         if not resume:
             stack.enter_context(lock_run(folder))
         stack.callback(_report, folder)
         try:
-            with _watched(run, folder, processes) as display:
+            with _watched(run, folder, processes) as display, processes.meeting():
                 return train(run, display, stop)
         except Interrupted:
             console.say(

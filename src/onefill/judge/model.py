@@ -86,6 +86,8 @@ class Judge:
         recipe: what the image processor does, differentiably.
         calibration: "task/dimension" to temperature; one that is missing counts as 1.
         sees: what it was trained to be shown beside the two results: "source", "mask", or none.
+        reads_whole: read every question from its beginning, though several begin alike; then its
+            layers are called equally often whatever is asked.
     """
 
     def __init__(
@@ -105,6 +107,7 @@ class Judge:
         self.recipe = ImageRecipe.of(processor.image_processor)
         self.calibration = dict(card.temperatures) if card else {}
         self.sees = card.sees if card else ()
+        self.reads_whole = False
         self._answers = [_answer_token(processor, answer) for answer in ANSWERS]
         self._text_around_images = lru_cache(maxsize=4096)(self._tokenise)
         _, self._between, self._after = self._text_around_images("")
@@ -262,7 +265,8 @@ class Judge:
         language_model = self.model.model.language_model
         before, cache = 0, None
         # Checkpointing computes a layer's keys anew in the backward pass, and keeps none.
-        if len(distinct) < len(texts) and not language_model.gradient_checkpointing:
+        reads_whole = self.reads_whole or language_model.gradient_checkpointing
+        if len(distinct) < len(texts) and not reads_whole:
             cache = DynamicCache(config=self.model.config.text_config)
             language_model(
                 inputs_embeds=text_embeddings,

@@ -38,12 +38,13 @@ class FluxFillPolicy:
     Attributes:
         settings: how the model is best run.
         pipeline: the stock pipeline around the same weights.
+        prompts: reads what is asked for.
     """
 
     def __init__(self, pipeline: FluxFillPipeline, settings: PolicySettings) -> None:
         self.pipeline = pipeline
         self.settings = settings
-        self._prompts = PromptReader(pipeline, settings)
+        self.prompts = PromptReader(pipeline, settings)
         self._trains_all = False
         self._computes_on: torch.device | None = None  # where it does not follow from the weights
         for module in self._modules().values():
@@ -96,7 +97,7 @@ class FluxFillPolicy:
                 f"do not go with images {tuple(images.shape)}"
             )
         texts = [*prompts, self.settings.negative_prompt if negative is None else negative]
-        embeds, pooled = self._prompts.encode(texts)
+        embeds, pooled = self.prompts.encode(texts)
         masks = (masks >= 0.5).to(self.device, torch.float32)
         masked = (2 * images.to(self.device, torch.float32) - 1) * (1 - masks)
         return Conditions(
@@ -214,7 +215,7 @@ class FluxFillPolicy:
 
         Empty for a model of open vocabulary.
         """
-        return self._prompts.unknown_words(prompt)
+        return self.prompts.unknown_words(prompt)
 
     def add_lora(
         self, rank: int, alpha: float, seed: int, targets: Sequence[str] | None = None

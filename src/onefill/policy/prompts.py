@@ -16,11 +16,17 @@ _CACHE_BYTES = 256 * 2**20
 
 
 class PromptReader:
-    """Encodes prompts with a pipeline's frozen text encoders, each distinct prompt once."""
+    """Encodes prompts with a pipeline's frozen text encoders, each distinct prompt once.
+
+    Attributes:
+        reads_anew: do not remember prompts from one call to the next; then the encoders are called
+            equally often whatever is asked.
+    """
 
     def __init__(self, pipeline: FluxFillPipeline, settings: PolicySettings) -> None:
         self._pipeline = pipeline
         self._settings = settings
+        self.reads_anew = False
         self._cache: OrderedDict[str, tuple[Tensor, Tensor]] = OrderedDict()
 
     def encode(self, prompts: list[str]) -> tuple[Tensor, Tensor]:
@@ -30,6 +36,8 @@ class PromptReader:
             BadInput: a prompt has more tokens than the model reads.
         """
         prompts = [self._fold_case(prompt) for prompt in prompts]
+        if self.reads_anew:
+            self._cache.clear()
         missing = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._cache]
         if missing:
             self._read(missing)

@@ -6,7 +6,9 @@ and the same updates, from gradients that are added up over all of them; the fir
 speaks. Accelerate brings them together.
 
 They only meet in ``gather`` and ``add_gradients``. Whoever fails says so in place of its next
-answer, so that all of them end, with the one line that tells why.
+answer, so that all of them end, with the one line that tells why. Where they share the weights too
+(``onefill.rl.sharding``) they meet in every block of a model, where nothing can be said: whoever
+fails then tells it itself, and the others find it gone.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -27,14 +30,44 @@ from onefill.launched import Place, is_orphan, local_index, noticing, process_co
 _BUCKET = 16 * 2**20
 """Gradients are added up so many numbers at a time."""
 
-_SHARDED = {"ACCELERATE_USE_FSDP": "FSDP", "ACCELERATE_USE_DEEPSPEED": "DeepSpeed"}
-
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
+@dataclass
+class Sharding:
+    """That processes share the frozen weights of a run.
+
+    Attributes:
+        reshard: let a block go between its forward and backward pass; False keeps it, for more
+            memory and less traffic.
+        begun: the weights are cut.
+    """
+
+    reshard: bool = True
+    begun: bool = False
+
+
+@dataclass(frozen=True)
 class Processes(Place):
-    """This process among all that train a run."""
+    """This process among all that train a run.
+
+    Attributes:
+        sharding: that they share the weights; None if each has them whole.
+    """
+
+    sharding: Sharding | None = None
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the weights are cut, so that all have to compute alike."""
+        return self.sharding is not None and self.sharding.begun
+
+    def tells(self, error: OnefillError) -> bool:
+        """Whether this is the process that says what went wrong."""
+        if isinstance(error, Interrupted):
+            return False
+        return self.is_first or (self.is_cut and not isinstance(error, _GoneError))
 
     def own_device(self, device: torch.device) -> torch.device:
         """``device``, and of several GPUs one for each process.
@@ -81,18 +114,39 @@ class Processes(Place):
     ) -> list[_Result]:
         """``do`` every item, shared among the processes; each gets all results, in order.
 
+        Where the weights are cut every process does all of them: items are not alike.
+
         Args:
             items: the same in every process.
             do: what is done with one; on the CPU, its result travels.
             before: called in every process before the next items are done, one for each process.
         """
         own = []
+        if self.is_cut:
+            for item in items:
+                before(item)
+                own.append(do(item))
+            return own
         for begin in range(0, len(items), self.count):
             before(items[begin])
             if begin + self.index < len(items):
                 own.append(do(items[begin + self.index]))
         found = self.gather(own)
         return [found[n % self.count][n // self.count] for n in range(len(items))]
+
+    @contextmanager
+    def meeting(self) -> Iterator[None]:
+        """Wherever models compute: what is said if a block waits for a process in vain.
+
+        Raises:
+            OnefillError: another process is gone.
+        """
+        try:
+            yield
+        except RuntimeError as error:
+            if self.is_cut and _is_broken(error):
+                raise _GoneError from error
+            raise
 
     @torch.no_grad()
     def add_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
@@ -118,18 +172,14 @@ def join_processes() -> Iterator[Processes]:
 
     Raises:
         BadInput: the launcher was told to do what training cannot.
+        OnefillError: another process is gone.
     """
     if process_count() == 1:
         yield Processes()
         return
-    for variable, name in _SHARDED.items():
-        if os.environ.get(variable, "").lower() == "true":
-            raise BadInput(
-                f"accelerate is set to {name}, and onefill train keeps the whole model in every "
-                "process; choose multi-GPU without it: accelerate launch --multi_gpu"
-            )
+    sharding = _read_sharding()
     state = _state()
-    processes = Processes(state.process_index, state.num_processes)
+    processes = Processes(state.process_index, state.num_processes, sharding)
     try:
         try:
             yield processes
@@ -139,6 +189,8 @@ def join_processes() -> Iterator[Processes]:
         except (_ToldError, _GoneError):
             raise
         except Exception as error:
+            if processes.is_cut:
+                raise
             _exchange(None, error)
         processes.gather(None)  # nobody leaves while another may still want something
     finally:
@@ -161,6 +213,37 @@ class _GoneError(OnefillError):
             "another process of this run is gone; the last checkpoint is whole: go on from it with "
             "--resume"
         )
+
+
+def _read_sharding() -> Sharding | None:
+    """What accelerate was told about weights; None if each process keeps them whole."""
+    if _is_true("ACCELERATE_USE_DEEPSPEED"):
+        raise BadInput(
+            "accelerate is set to DeepSpeed, which onefill train does not use; FSDP 2 cuts frozen "
+            "weights among the GPUs: set distributed_type: FSDP, fsdp_version: 2"
+        )
+    if not _is_true("ACCELERATE_USE_FSDP"):
+        return None
+    if os.environ.get("FSDP_VERSION") != "2":
+        raise BadInput(
+            "accelerate is set to the first version of FSDP; onefill train uses the second: set "
+            "fsdp_version: 2"
+        )
+    if _is_true("FSDP_OFFLOAD_PARAMS"):
+        raise BadInput(
+            "accelerate is set to keep weights off the GPU, which onefill train does not; set "
+            "fsdp_offload_params: false"
+        )
+    return Sharding(reshard=_is_true("FSDP_RESHARD_AFTER_FORWARD", otherwise="true"))
+
+
+def _is_true(variable: str, otherwise: str = "") -> bool:
+    return os.environ.get(variable, otherwise).lower() in {"true", "1", "full_shard"}
+
+
+def _is_broken(error: RuntimeError) -> bool:
+    """Whether it comes from a connection; torch has no class of its own for all of these."""
+    return any(word in str(error).lower() for word in ("gloo", "nccl", "connection"))
 
 
 def _exchange(item: Any, failure: Exception | None) -> list[Any]:

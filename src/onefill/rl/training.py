@@ -52,6 +52,7 @@ from onefill.rl.samplers import (
     rollout_sampler,
     split_by_sampler,
 )
+from onefill.rl.sharding import check_sharding, shard
 from onefill.tasks.types import Task
 
 _ALONE = Processes()
@@ -264,9 +265,13 @@ def open_training(
     """
     begin = time.monotonic()
     checkpoint = read_last_checkpoint(folder.checkpoints, warn) if resume else None
-    device = str(processes.own_device(pick_device(config.device)))
+    check_sharding(config, processes)
+    place = processes.own_device(pick_device(config.device))
+    device = str(place)
+    # What is to be cut may not fit there whole.
+    first = "cpu" if processes.sharding else device
     policy = load_policy(
-        ingredients.model, device=device, dtype=config.dtype, offline=ingredients.offline
+        ingredients.model, device=first, dtype=config.dtype, offline=ingredients.offline
     )
     measuring = {name: edit_sampler(policy, name, config) for name in ingredients.tasks}
     samplers = {name: rollout_sampler(policy, name, config) for name in ingredients.tasks}
@@ -284,6 +289,7 @@ def open_training(
     }
     recall = Recall(_open_cache(config.cache), policy)
     _make_trainable(policy, config)
+    shard(policy, judges, processes, place)
     start = StartWeights(policy, config.train)
     is_dynamic = config.reference == "dynamic"
     average = MovingAverage(policy, config.tau) if is_dynamic or config.ema else None
