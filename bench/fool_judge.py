@@ -12,7 +12,8 @@ the reward of `onefill train` rises; the changed copy is then asked about with f
 
 The pixels are led by the reward as the paper has it and in every way that a run's `reward`
 section can harden it (shift and resize are a run's default), with --also by the mean of two judges
-as well; the policy as the paper has it and by default. Printed for each: P(yes) of
+as well; the policy as the paper has it, by default, and with what keeps a long run honest (finished
+samples judged, the gradient centred). Printed for each: P(yes) of
 the judge after, P(yes) of the second judge after, how far the two have parted, and the change of
 the PSNR to the clean picture; for measure, what both judges say of the clean picture itself. A
 judge that cannot be fooled gains only where the others agree. One JSON document.
@@ -44,10 +45,12 @@ from onefill.pocket.material.sources import HELD_OUT
 from onefill.pocket.scoring.held_out import as_tensor, read_held_out
 from onefill.policy.loading import load_policy
 from onefill.policy.sampler import Sampling
+from onefill.rl.centring import centred
 from onefill.rl.config import RewardConfig, RunConfig
 from onefill.rl.randomness import Purpose, draw_gradient_step
 from onefill.rl.reward import Questions, Reward
 from onefill.rl.rollout import (
+    carried_on,
     full_denoising,
     gradient_images,
     painted_from_seed,
@@ -164,14 +167,21 @@ def fool_pixels(
     return rows
 
 
+def ways_to_train() -> dict[str, RunConfig]:
+    """Every way of leading the policy that is compared, by name."""
+    ways = {name: RunConfig(reward=asked) for name, asked in ways_to_ask(None).items()}
+    guarded = RunConfig(image="sampled", reward=RewardConfig(centred=True))
+    return {name: ways[name] for name in ("plain", "shift and resize")} | {"guarded": guarded}
+
+
 def fool_policy(
-    judge: Judge, second: SecondJudge, count: int, config: RewardConfig, steps: int, seed: int
+    judge: Judge, second: SecondJudge, count: int, config: RunConfig, steps: int, seed: int
 ) -> dict[str, Row]:
     """A LoRA on the embedded policy, per task, all dimensions but text alignment together.
 
     Denoised as `onefill train` does; what is measured at the end is finished as an edit is.
     """
-    reward = Reward([judge], config, seed)
+    reward = Reward([judge], config.reward, seed)
     folder = embedded.scenes("heldout")
     rows: dict[str, Row] = {}
     for task in ("fill", "removal"):
@@ -187,7 +197,7 @@ def fool_policy(
         truth = as_tensor(scenes.truths)
         conditions = policy.encode(batch.images, batch.masks, batch.prompts)
         noise = policy.noise(conditions, torch.Generator().manual_seed(seed))
-        rollout = rollout_sampler(policy, task, RunConfig())
+        rollout = rollout_sampler(policy, task, config)
         reference = full_denoising(policy, batch, conditions, noise, rollout)
         optimizer = torch.optim.Adam(policy.trainable_parameters().values(), lr=6e-4)
         asked = Questions(
@@ -195,11 +205,15 @@ def fool_policy(
             [*places] * len(dimensions),
             {task: {d: [*range(n * count, (n + 1) * count)] for n, d in enumerate(dimensions)}},
         )
-        choices = gradient_steps(policy, task, rollout, RunConfig())
+        choices = gradient_steps(policy, task, rollout, config)
         for step in range(steps):
             until = draw_gradient_step(seed, step, choices)
             partial = partial_denoising(policy, batch, conditions, noise, rollout, until)
             latents = predicted_latents(policy, conditions, partial, rollout)
+            if config.image == "sampled":
+                latents = carried_on(policy, conditions, partial, latents, rollout)
+            if config.reward.centred:
+                latents = centred(latents, conditions)
             image = gradient_images(policy, batch, conditions, latents)
             answers = reward.logits(image, reference, asked, step, places)[task]
             loss = -torch.stack([logits.sum() for logits in answers.values()]).sum()
@@ -262,10 +276,9 @@ def main() -> None:
             }
         }
         if not arguments.skip_policy:
-            ways = ways_to_ask(None)
             report[name]["policy"] = {
-                way: fool_policy(judges[0], second, arguments.pairs, ways[way], *settings)
-                for way in ("plain", "shift and resize")
+                way: fool_policy(judges[0], second, arguments.pairs, config, *settings)
+                for way, config in ways_to_train().items()
             }
     json.dump(report, sys.stdout, indent=1)
     print()

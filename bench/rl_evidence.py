@@ -86,6 +86,10 @@ EXPERIMENTS = {
     "240 steps, guarded, average": Experiment(
         weights="adapter-average", of="240 steps, guarded", seeds=3
     ),
+    **{
+        f"{steps} steps, guarded": Experiment(settings={**_GUARDED, "steps": steps}, seeds=seeds)
+        for steps, seeds in ((480, 3), (960, 1))
+    },
     "240 steps, not centred": Experiment(settings={**_GUARDED, "reward": {}}),
     "240 steps, judged as predicted": Experiment(settings={**_GUARDED, "image": "predicted"}),
     "plain reward": Experiment(settings={"reward": {"shift": 0, "resize": 0.0}}),
@@ -107,6 +111,7 @@ CONTRASTS = {
     "plain reward": ("default", "plain reward"),
     "steps": (
         *("default", "240 steps", "240 steps, guarded", "240 steps, guarded, average"),
+        *("480 steps, guarded", "960 steps, guarded"),
         *("240 steps, not centred", "240 steps, judged as predicted"),
     ),
     "what leads": ("default", "led by the second judge", "removal alone", "led by the truth"),
