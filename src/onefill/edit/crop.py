@@ -87,12 +87,12 @@ def choose_crop(
     """
     longest = max(target.width, target.height)
     # The middle term serves thin masks; the last keeps two working pixels around any mask.
-    context = max(
+    room = max(
         feather,
         math.ceil(context * math.sqrt(target.width * target.height)),
         math.ceil(2 * longest / size),
     )
-    side = max(longest + 2 * context, size)
+    side = max(longest + 2 * room, size)
     width, height = min(side, bounds.width), min(side, bounds.height)
     working = _working_size(width, height, size, multiple)
     width, height = _match_aspect(width, height, working, target, bounds, 2 * feather)
