@@ -90,6 +90,9 @@ EXPERIMENTS = {
         f"{steps} steps, guarded": Experiment(settings={**_GUARDED, "steps": steps}, seeds=seeds)
         for steps, seeds in ((480, 3), (960, 1))
     },
+    "480 steps, guarded, average": Experiment(
+        weights="adapter-average", of="480 steps, guarded", seeds=3
+    ),
     "240 steps, not centred": Experiment(settings={**_GUARDED, "reward": {}}),
     "240 steps, judged as predicted": Experiment(settings={**_GUARDED, "image": "predicted"}),
     "plain reward": Experiment(settings={"reward": {"shift": 0, "resize": 0.0}}),
@@ -111,7 +114,7 @@ CONTRASTS = {
     "plain reward": ("default", "plain reward"),
     "steps": (
         *("default", "240 steps", "240 steps, guarded", "240 steps, guarded, average"),
-        *("480 steps, guarded", "960 steps, guarded"),
+        *("480 steps, guarded", "480 steps, guarded, average", "960 steps, guarded"),
         *("240 steps, not centred", "240 steps, judged as predicted"),
     ),
     "what leads": ("default", "led by the second judge", "removal alone", "led by the truth"),
