@@ -128,12 +128,12 @@ def measure(
     named = []
     cases = list(draw_cases(photos, "fill", count, seed))
     for case, plan, picture in paint(cases, "fill", policy, out):
-        mask = Image.fromarray(plan.whole_mask())
-        box = bounding_box(plan.whole_mask())
+        mask = plan.whole_mask()
+        box = bounding_box(mask)
         scale = _THING / max(box.width, box.height)
         size = (round(picture.width * scale), round(picture.height * scale))
         shown = np.asarray(picture.convert("RGB").resize(size, Image.Resampling.BILINEAR))
-        masked = np.asarray(mask.resize(size, Image.Resampling.NEAREST))
+        masked = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
         view = views_of(shown[None], masked[None])
         named.append(WORDS[int(classifier.look(view).argmax())] == case.word)
     found = {"named": share_of(np.array(named))}

@@ -18,10 +18,9 @@ from onefill.checkpoint import (
 )
 from onefill.data.source import SampleSource
 from onefill.errors import BadInput, OnefillError
-from onefill.judge.loading import load_judge, pick_device
+from onefill.judge.loading import pick_device
 from onefill.judge.model import Judge
 from onefill.policy.conditions import Conditions
-from onefill.policy.fingerprint import hash_weights
 from onefill.policy.flux_fill import FluxFillPolicy
 from onefill.policy.loading import load_policy
 from onefill.policy.sampler import SettledSampling
@@ -34,11 +33,11 @@ from onefill.rl.guards import check_weights
 from onefill.rl.ingredients import Ingredients
 from onefill.rl.metrics import MetricsLog, best_step
 from onefill.rl.mixer import TaskMixer
+from onefill.rl.models import judge_fingerprints, load_judges, make_trainable
 from onefill.rl.monitor import Monitor
 from onefill.rl.optimizer import Optimizer
 from onefill.rl.penalty import reference_latents
 from onefill.rl.processes import Processes
-from onefill.rl.randomness import Purpose, draw_seed
 from onefill.rl.recompute import recompute_activations
 from onefill.rl.reference import MovingAverage, Reference, StartWeights
 from onefill.rl.resume import current_versions, refuse_changes
@@ -278,17 +277,17 @@ def open_training(
     choices = {name: gradient_steps(policy, name, s, config) for name, s in samplers.items()}
     parts = processes.share(config.parts(processes.count))
     trained = trained_tasks(ingredients.tasks, config.dimensions)
-    judges = _load_judges(config, ingredients, device)
+    judges = load_judges(config, ingredients, device)
     recompute_activations(policy, judges, config.recompute)
     fingerprints = {
         "policy": policy.fingerprint(),
-        **_fingerprints(judges),
+        **judge_fingerprints(judges),
         "training-data": ingredients.samples.fingerprint(),
         "held-out-data": ingredients.held_out.fingerprint(),
         **current_versions(device),
     }
     recall = Recall(_open_cache(config.cache), policy)
-    _make_trainable(policy, config)
+    make_trainable(policy, config)
     shard(policy, judges, processes, place)
     start = StartWeights(policy, config.train)
     is_dynamic = config.reference == "dynamic"
@@ -361,43 +360,7 @@ def open_training(
     return training
 
 
-def _load_judges(config: RunConfig, ingredients: Ingredients, device: str) -> list[Judge]:
-    judges = []
-    names = (config.judge, *config.reward.judges)
-    for name, model in zip(names, (ingredients.judge, *ingredients.more_judges), strict=True):
-        judge = load_judge(model, device=device, dtype=config.dtype, offline=ingredients.offline)
-        if judge.sees:
-            # The loop shows it the two results only, which is not what it learned from.
-            raise BadInput(
-                f"--judge {name}: it was trained to see the {' and the '.join(judge.sees)} of "
-                "an edit too, which training does not show; train one without --show"
-            )
-        judges.append(judge)
-    return judges
-
-
-def _fingerprints(judges: list[Judge]) -> dict[str, str]:
-    hashes = [hash_weights(sorted(judge.model.state_dict().items())) for judge in judges]
-    return {"judge" if n == 0 else f"judge-{n + 1}": value for n, value in enumerate(hashes)}
-
-
 def _open_cache(config: CacheConfig) -> DiskCache | None:
     if config.folder is None:
         return None
     return DiskCache(Path(config.folder).expanduser(), int(config.gigabytes * 1e9))
-
-
-def _make_trainable(policy: FluxFillPolicy, config: RunConfig) -> None:
-    if config.train == "full":
-        policy.train_full()
-        return
-    lora = config.lora
-    seed = draw_seed(config.seed, Purpose.ADAPTER)
-    try:
-        policy.add_lora(lora.rank, lora.alpha, seed, lora.targets)
-    except ValueError as error:
-        if lora.targets is None:
-            raise
-        raise BadInput(
-            f"lora.targets {lora.targets}: no layer of this model ends so; try [to_q, to_k, to_v]"
-        ) from error
