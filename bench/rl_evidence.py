@@ -27,7 +27,7 @@ from typing import Any, Literal
 import yaml
 from rl_evidence_plot import draw_plots
 from rl_evidence_report import markdown, summarise
-from rl_measures import measure_run
+from rl_measures import measure_run, measure_truth
 
 from onefill.allocator import keep_freed_memory
 from onefill.files import replace_text
@@ -42,14 +42,15 @@ class Experiment:
     Attributes:
         settings: of a run, where they differ from the defaults.
         seeds: how many runs.
-        weights: which of what a run leaves is measured.
+        weights: which of what a run leaves is measured; "none" trains nothing and measures the
+            true pictures.
         led_by: what leads in place of the judge; see ``rl_other_rewards.py``.
         of: the experiment whose runs are measured, where it needs none of its own.
     """
 
     settings: Mapping[str, Any] = field(default_factory=dict)
     seeds: int = 2
-    weights: Literal["adapter", "adapter-average"] = "adapter"
+    weights: Literal["adapter", "adapter-average", "none"] = "adapter"
     led_by: Literal["", "second-judge", "truth"] = ""
     of: str = ""
 
@@ -65,6 +66,7 @@ _GUARDED: dict[str, Any] = {
 
 EXPERIMENTS = {
     "default": Experiment(seeds=3),
+    "the true pictures": Experiment(weights="none", seeds=1),
     "with text": Experiment(settings={"tasks": _ALL_TASKS}, seeds=3),
     "dynamic reference": Experiment(settings={"reference": "dynamic"}),
     "lambda 0.6": Experiment(settings={"lam": 0.6}),
@@ -102,7 +104,7 @@ EXPERIMENTS = {
 """What is compared."""
 
 CONTRASTS = {
-    "headline": ("default", "with text"),
+    "headline": ("default", "with text", "the true pictures"),
     "reference": ("default", "dynamic reference"),
     "lambda": ("default", "lambda 0.6", "lambda 0.9", "no lambda"),
     "dimensions": ("default", "aesthetics alone", "alignment thrice"),
@@ -132,13 +134,14 @@ def run(out: Path, only: list[str], steps: int | None, seeds: int | None) -> Non
             measured = folder / f"measured-{experiment.weights}.json"
             if measured.exists():
                 continue
-            if not (folder / "summary.json").exists():
-                _train(folder, trained, seed, steps)
-            found = {
-                "experiment": name,
-                "seed": seed,
-                **measure_run(folder, experiment.weights),
-            }
+            if experiment.weights == "none":
+                found = measure_truth()
+            else:
+                if not (folder / "summary.json").exists():
+                    _train(folder, trained, seed, steps)
+                found = measure_run(folder, experiment.weights)
+            found = {"experiment": name, "seed": seed, **found}
+            measured.parent.mkdir(parents=True, exist_ok=True)
             replace_text(measured, json.dumps(found, indent=1))
             print(f"{name}, seed {seed}: measured", file=sys.stderr, flush=True)
 

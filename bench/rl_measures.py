@@ -39,7 +39,9 @@ import torch
 from torch import Tensor
 
 from onefill.edit.reading import Reader, missing_packages, open_reader
+from onefill.judge.loading import load_judge
 from onefill.pocket import embedded
+from onefill.pocket.contests.painted import through_vae
 from onefill.pocket.contests.pairs import ALIGNMENT, DIMENSIONS, LABELS, NOTHING, TASK_DIMENSIONS
 from onefill.pocket.judge.second import SecondJudge, load_second_judge
 from onefill.pocket.material import vocabulary
@@ -59,6 +61,7 @@ from onefill.policy.flux_fill import FluxFillPolicy
 from onefill.policy.loading import load_policy
 from onefill.rl.monitor import outside_drift, seam_error
 from onefill.rl.reference import StartWeights
+from onefill.rl.reward import preferences
 
 _COUNT, _SEED = 100, 5
 
@@ -111,6 +114,33 @@ def measure_run(folder: Path, weights: str = "adapter") -> dict[str, Any]:
         for dimension, found in dimensions.items()
     }
     return {"figures": figures, "scenes": counts, "own": own, "steps": summary["steps"]}
+
+
+def measure_truth() -> dict[str, Any]:
+    """Measure the true pictures as if a policy had painted them, for what a perfect one could win.
+
+    They have passed through the policy's VAE, as all that it paints does.
+
+    Returns:
+        As ``measure_run``, with 0 ``steps`` and the embedded judge's opinion as ``own``.
+    """
+    judge = load_judge(str(embedded.resolve("judges", "pocket")), device="cpu", dtype="float32")
+    figures: Figures = {}
+    counts: dict[str, int] = {}
+    own: Figures = {}
+    for name in TASK_DIMENSIONS:
+        scenes, before = _scenes(name), _at_start(name)
+        whole = through_vae(_policy(), as_tensor(scenes.truths))
+        levels = (scenes.batch.paste(whole) * 255 + 0.5).to(torch.uint8)
+        after = Painted(whole, levels.permute(0, 2, 3, 1).numpy())
+        for dimension, wins in second_opinions(second_judge(), scenes, before, after).items():
+            figures[f"{name}/{dimension}"] = float(wins.mean())
+            counts[f"{name}/{dimension}"] = len(wins)
+        figures |= seam_and_drift(scenes, before, after) | measures_of_task(scenes, before, after)
+        shown, beside = as_tensor(after.finished), as_tensor(before.finished)
+        answers = preferences(judge, shown, beside, scenes.batch.questions)[name]
+        own |= {f"{name}/{d}": float((np.array(p) > 0.5).mean()) for d, p in answers.items()}
+    return {"figures": figures, "scenes": counts, "own": own, "steps": 0}
 
 
 def measures_of_task(scenes: HeldOut, before: Painted, after: Painted) -> Figures:

@@ -1,4 +1,4 @@
-"""The adapter that ``onefill edit --adapter`` names: a folder of its own, or what a run trained."""
+"""The adapter that a flag names: a folder of its own, or what a run trained."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from onefill.errors import BadInput
 from onefill.policy.choice import ADAPTER_FILE
 
 
-def adapter_folder(path: Path) -> Path:
+def adapter_folder(path: Path, flag: str = "--adapter") -> Path:
     """The adapter of a run's folder, or the folder itself if it is one.
 
     Raises:
@@ -18,9 +18,9 @@ def adapter_folder(path: Path) -> Path:
         if (folder / ADAPTER_FILE).is_file():
             return folder
     if (path / "config.yaml").is_file():
-        raise BadInput(f"--adapter {path}: {_use_of_run(path)}")
+        raise BadInput(f"{flag} {path}: {_use_of_run(path)}")
     raise BadInput(
-        f"--adapter {path}: no trained adapter in it; give the folder of a finished "
+        f"{flag} {path}: no trained adapter in it; give the folder of a finished "
         "`onefill train` run"
     )
 

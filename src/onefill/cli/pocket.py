@@ -10,6 +10,7 @@ import typer
 
 from onefill.cli import console
 from onefill.cli.options import JsonFlag, ModelName, Seed
+from onefill.errors import BadInput
 
 app = typer.Typer(
     add_completion=False, help="Rebuild the embedded models from their sources, and score them."
@@ -55,6 +56,14 @@ def build(
             file_okay=False,
         ),
     ] = None,
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="RUN",
+            help="A run whose tricks the judge is to see through; repeatable.",
+            show_default=False,
+        ),
+    ] = None,
     threads: Annotated[
         int | None, typer.Option(help="CPU threads; default: all.", show_default=False, min=1)
     ] = None,
@@ -62,6 +71,12 @@ def build(
 ) -> None:
     """Make the embedded models from pictures in free packages; a second run goes on."""
     import torch
+
+    from onefill.cli.edit_adapter import adapter_folder
+
+    if against and stage not in (Stage.JUDGE, Stage.ALL):
+        raise BadInput(f"--against: goes with --stage judge, not {stage.value}")
+    adapters = [adapter_folder(run, "--against") for run in against or ()]
 
     from onefill.allocator import keep_freed_memory
     from onefill.pocket.build import STAGES
@@ -71,7 +86,7 @@ def build(
     if threads is not None:
         torch.set_num_threads(threads)
     stages = STAGES if stage is Stage.ALL else (stage.value,)
-    run_stages(stages, out, cache, minutes, seed, console.say, begin)
+    run_stages(stages, out, cache, minutes, seed, console.say, begin, adapters)
 
 
 @app.command()

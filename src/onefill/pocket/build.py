@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,7 @@ def build(
     seed: int,
     log: Log,
     begin: Path | None = None,
+    against: Sequence[Path] = (),
 ) -> None:
     """Run stages in order; ``minutes`` replaces the time of each.
 
@@ -78,6 +79,8 @@ def build(
         log: told one line now and then.
         begin: folder of a policy or judge that the stage of that name begins from; None for
             random weights.
+        against: adapters of the embedded policy that paint beside it what the judge is to see
+            through.
     """
     for stage in stages:
         spent = MINUTES[stage] if minutes is None else minutes
@@ -100,7 +103,7 @@ def build(
         else:
             from onefill.pocket.judge.training import build as build_judge
 
-            build_judge(out / "weights" / "judge", cache, spent, seed, log, begin)
+            build_judge(out / "weights" / "judge", cache, spent, seed, log, begin, against)
 
 
 def save_policy(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -61,26 +61,48 @@ def load_contests(
 
     Chunks are whole files, so a drawing that was interrupted goes on where it stopped.
     """
-    folder = cache / f"contests-{split}-{seed}"
-    folder.mkdir(parents=True, exist_ok=True)
     pictures: Pictures | None = None
+
+    def draw(rng: np.random.Generator, number: int) -> Contests:
+        nonlocal pictures
+        pictures = pictures or load_pictures(split, cache)
+        drawn = _draw_chunk(pictures, rng)
+        log(f"contests {split}: {(number + 1) * _CHUNK} drawn")
+        return drawn
+
+    return load_chunks(cache / f"contests-{split}-{seed}", count, _CHUNK, seed, draw)
+
+
+def load_chunks(
+    folder: Path,
+    count: int,
+    size: int,
+    seed: int,
+    draw: Callable[[np.random.Generator, int], Contests],
+) -> Contests:
+    """``count`` contests out of chunks of ``size``, each drawn where it has no file yet."""
+    folder.mkdir(parents=True, exist_ok=True)
     chunks = []
-    for number in range(-(-count // _CHUNK)):
+    for number in range(-(-count // size)):
         path = folder / f"{number:04d}.npz"
         if not path.exists():
-            pictures = pictures or load_pictures(split, cache)
             staged = path.with_name(f"{number:04d}.part.npz")
-            drawn = _draw_chunk(pictures, np.random.default_rng((seed, number)))
-            np.savez(staged, allow_pickle=False, **drawn)
+            drawn = draw(np.random.default_rng((seed, number)), number)
+            np.savez(staged, allow_pickle=False, **vars(drawn))
             staged.rename(path)
-            log(f"contests {split}: {(number + 1) * _CHUNK} drawn")
         with np.load(path) as stored:
-            chunks.append({name: stored[name] for name in stored.files})
-    joined = {name: np.concatenate([c[name] for c in chunks])[:count] for name in chunks[0]}
-    return Contests(**joined)
+            chunks.append(Contests(**{name: stored[name] for name in stored.files}))
+    return join(chunks).select(slice(count))
 
 
-def _draw_chunk(pictures: Pictures, rng: np.random.Generator) -> dict[str, NDArray[np.generic]]:
+def join(parts: Sequence[Contests]) -> Contests:
+    """All contests of several."""
+    return Contests(
+        **{f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Contests)}
+    )
+
+
+def _draw_chunk(pictures: Pictures, rng: np.random.Generator) -> Contests:
     images = np.empty((_CHUNK, RENDERINGS, SIZE, SIZE, 3), np.uint8)
     levels = np.empty((_CHUNK, RENDERINGS, len(DIMENSIONS)), np.float32)
     shown = np.empty((_CHUNK, RENDERINGS), np.int64)
@@ -97,10 +119,7 @@ def _draw_chunk(pictures: Pictures, rng: np.random.Generator) -> dict[str, NDArr
             harm[index, place] = rendering.harm
             covered[index, place] = rendering.covered
         words[index], tasks[index] = LABELS.index(contest.word), TASKS.index(task)
-    return {
-        "pictures": images, "levels": levels, "shown": shown, "words": words, "tasks": tasks,
-        "harm": harm, "covered": covered,
-    }  # fmt: skip
+    return Contests(images, levels, shown, words, tasks, harm, covered)
 
 
 def _two_dimensions(task: str, rng: np.random.Generator) -> tuple[str, str]:

@@ -44,10 +44,10 @@ GRID = 8
 """Cells a side of the maps that say where a picture is damaged and where its thing is."""
 
 _WEAKEST = 0.45
-_WEAK_PAINTING = {CONSISTENCY: 1.0, STRUCTURE: 1.0, REMOVAL: 1.0, ALIGNMENT: 0.5, AESTHETICS: 0.8}
+WEAK_PAINTING = {CONSISTENCY: 1.0, STRUCTURE: 1.0, REMOVAL: 1.0, ALIGNMENT: 0.5, AESTHETICS: 0.8}
 """How far a weakly painted region harms each dimension, per unit of strength."""
 
-_TOUCHED, _COVERED = 2 / 255, 0.25
+TOUCHED, COVERED = 2 / 255, 0.25
 """Change of a pixel that counts as damage; share of a cell that a thing must cover to be in it."""
 
 
@@ -223,11 +223,11 @@ def _render(pictures: Pictures, scene: scenes.Scene, faults: tuple[Fault, ...]) 
     levels = np.zeros(len(DIMENSIONS), np.float32)
     harm = np.zeros((len(DIMENSIONS), GRID, GRID), np.float32)
     shown = NOTHING if scene.task == "removal" else LABELS.index(scene.word)
-    covered = _cells(canvas.matte[..., 0])
+    covered = cell_means(canvas.matte[..., 0])
     order = (ALIGNMENT, STRUCTURE, REMOVAL, None, CONSISTENCY, AESTHETICS)
     for fault in sorted(faults, key=lambda f: order.index(f.dimension)):
         rng = np.random.default_rng(fault.seed)
-        shares = {fault.dimension or "": 1.0} if fault.dimension else _WEAK_PAINTING
+        shares = {fault.dimension or "": 1.0} if fault.dimension else WEAK_PAINTING
         before = canvas.picture
         if fault.dimension == ALIGNMENT:
             canvas, shown, level = _misread(pictures, scene, canvas, fault, rng)
@@ -236,25 +236,30 @@ def _render(pictures: Pictures, scene: scenes.Scene, faults: tuple[Fault, ...]) 
             painted = _damaged(pictures, scene, canvas, fault, rng)
             canvas = replace(canvas, picture=painted)
         if fault.dimension in (ALIGNMENT, STRUCTURE):
-            covered = _cells(canvas.matte[..., 0])
+            covered = cell_means(canvas.matte[..., 0])
         if fault.dimension in (REMOVAL, None) and fault.strength > 0.5:
             shown = UNCLEAR
-        touched = np.abs(canvas.picture - before).max(-1) > _TOUCHED
-        # A quarter of a cell is enough to spoil it.
-        where = np.minimum(1, 4 * _cells(touched.astype(np.float32)))
+        touched = np.abs(canvas.picture - before).max(-1) > TOUCHED
+        where = spoilt_cells(touched)
         for dimension, share in shares.items():
             column, level = DIMENSIONS.index(dimension), share * fault.strength
             levels[column] = max(levels[column], level)
             if dimension != ALIGNMENT:
                 harm[column] = np.maximum(harm[column], level * where)
-    return Rendering(scenes.to_bytes(canvas.picture), levels, shown, harm, covered > _COVERED)
+    return Rendering(scenes.to_bytes(canvas.picture), levels, shown, harm, covered > COVERED)
 
 
-def _cells(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+def cell_means(plane: NDArray[np.float32]) -> NDArray[np.float32]:
     """The mean of a plane (64, 64) in each cell of the grid."""
     side = len(plane) // GRID
     means: NDArray[np.float32] = plane.reshape(GRID, side, GRID, side).mean((1, 3))
     return means
+
+
+def spoilt_cells(touched: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """How far each cell is spoilt where ``touched`` (64, 64): a quarter of it is enough."""
+    spoilt: NDArray[np.float32] = np.minimum(1, 4 * cell_means(touched.astype(np.float32)))
+    return spoilt
 
 
 def _damaged(

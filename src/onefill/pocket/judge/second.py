@@ -18,7 +18,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from onefill.pocket.contests.cache import load_contests
+from onefill.pocket.contests.cache import join, load_contests
+from onefill.pocket.contests.painted import load_painted
 from onefill.pocket.contests.pairs import GRID
 from onefill.pocket.judge.loop import weighted
 from onefill.pocket.judge.vision import (
@@ -33,7 +34,10 @@ from onefill.pocket.material.sources import TRAIN
 from onefill.pocket.training_state import cosine_rate
 
 WIDTH = 160
-CONTESTS = 14_000
+CONTESTS, PAINTED, _SHOWN_AGAIN = 14_000, 1_920, 2
+"""Contests with damage, and those that the policy itself paints, shown twice as often. No trained
+policy paints for it: it is to find no fault with a run that the start model does not have."""
+
 _BATCH, _PEAK = 16, 2e-3
 
 
@@ -90,7 +94,12 @@ def train_second_judge(
     Raises:
         OnefillError: pictures could not be fetched.
     """
-    contests = load_contests(TRAIN, CONTESTS, seed + 2, cache, log)
+    contests = join(
+        [
+            load_contests(TRAIN, CONTESTS, seed + 2, cache, log),
+            *[load_painted(TRAIN, PAINTED, seed + 2, cache, log)] * _SHOWN_AGAIN,
+        ]
+    )
     torch.manual_seed(seed)
     model, cells = SecondJudge(), CellHead(WIDTH, GRID**2)
     optimizer = torch.optim.AdamW(

@@ -14,7 +14,7 @@ accuracy and the temperature of every task and dimension.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from itertools import cycle
@@ -29,7 +29,8 @@ from torch import Tensor, nn
 
 from onefill.judge.preprocess import ImageRecipe
 from onefill.pocket import embedded
-from onefill.pocket.contests.cache import Contests, load_contests
+from onefill.pocket.contests.cache import Contests, join, load_contests
+from onefill.pocket.contests.painted import load_painted
 from onefill.pocket.judge.architecture import (
     TowerSize,
     build_image_processor,
@@ -74,6 +75,13 @@ WEIGHTS = {**VISION_WEIGHTS, "ends": 0.5, "taught": 0.3}
 """Of the losses of parts 3 and 4; the answer's weighs 1."""
 
 CONTESTS, HELD_OUT_CONTESTS, REMEMBERED = 40_000, 300, 6_000
+
+PAINTED = 2_400
+"""Contests that the policy paints, shown ``_SHOWN_AGAIN`` times as often as the others: they are
+slow to make, and few faults of a policy are like another's."""
+
+_SHOWN_AGAIN = 4
+
 PARTS = {"see": 64.0, "read": 12.5, "together": 56.0, "harden": 172.5}
 """Minutes of each part of a judge from nothing; other times are divided likewise."""
 
@@ -138,7 +146,13 @@ def new_student(seed: int, vision: TowerSize = VISION, text: TowerSize = TEXT) -
 
 
 def build(
-    out: Path, cache: Path, minutes: float, seed: int, log: Log, begin: Path | None = None
+    out: Path,
+    cache: Path,
+    minutes: float,
+    seed: int,
+    log: Log,
+    begin: Path | None = None,
+    against: Sequence[Path] = (),
 ) -> None:
     """Train, or go on training, for ``minutes`` in all, and write the judge's folder.
 
@@ -149,6 +163,8 @@ def build(
         seed: of weights and draws.
         log: told one line now and then.
         begin: folder of a judge whose weights it begins from; None for random ones.
+        against: adapters of policies that have learned from an earlier judge, and paint beside
+            the policy itself; see ``load_painted``.
 
     Raises:
         OnefillError: pictures could not be fetched.
@@ -156,7 +172,12 @@ def build(
     from onefill.pocket.judge.card import save_measured
     from onefill.pocket.warm_start import begin_judge, facts_before
 
-    contests = load_contests(TRAIN, CONTESTS, seed, cache, log)
+    contests = join(
+        [
+            load_contests(TRAIN, CONTESTS, seed, cache, log),
+            *[load_painted(TRAIN, PAINTED, seed, cache, log, against)] * _SHOWN_AGAIN,
+        ]
+    )
     held_out = load_contests(HELD_OUT, HELD_OUT_CONTESTS, seed, cache, log)
     student = new_student(seed)
     if begin is not None:

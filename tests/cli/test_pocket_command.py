@@ -1,0 +1,18 @@
+"""``onefill pocket build`` refuses what it cannot use before it begins."""
+
+from __future__ import annotations
+
+
+def test_only_a_judge_is_trained_against_runs(cli, tmp_path):
+    result = cli("pocket", "build", "--stage", "vae", "--against", tmp_path, "--out", tmp_path)
+    assert result.code == 2
+    assert "--against: goes with --stage judge" in result.stderr
+
+
+def test_a_run_to_train_against_must_have_trained_something(cli, tmp_path):
+    run, out = tmp_path / "run", tmp_path / "out"
+    run.mkdir()
+    result = cli("pocket", "build", "--stage", "judge", "--against", run, "--out", out)
+    assert result.code == 2
+    assert f"--against {run}: no trained adapter in it" in result.stderr
+    assert not out.exists()
