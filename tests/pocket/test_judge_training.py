@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -13,11 +14,12 @@ from onefill.judge.query import build_messages, build_query
 from onefill.pocket.contests.cache import TASKS, Contests
 from onefill.pocket.contests.pairs import ALIGNMENT, CELLS, DIMENSIONS, GAP, GRID, LABELS, NOTHING
 from onefill.pocket.judge import loop as judge_training_loop
+from onefill.pocket.judge import second as second_judge
 from onefill.pocket.judge import training
 from onefill.pocket.judge.architecture import TowerSize
 from onefill.pocket.judge.hardening import RADIUS, in_both_lights
 from onefill.pocket.judge.reading import PairSource
-from onefill.pocket.judge.second import SecondJudge, load_second_judge
+from onefill.pocket.judge.second import SecondJudge, load_second_judge, train_second_judge
 from onefill.pocket.judge.vision import contest_batch, vision_loss
 from onefill.pocket.material import vocabulary
 from onefill.pocket.material.scenes import SIZE
@@ -193,3 +195,26 @@ def test_the_second_judge_is_antisymmetric_and_comes_back_from_disk(tmp_path):
     other = loaded.prob_first_better(second, first, columns, words)
     assert torch.allclose(one + other, torch.ones(4), atol=1e-5)
     assert torch.allclose(one, judge.prob_first_better(first, second, columns, words), atol=1e-2)
+
+
+def test_the_second_judge_learns_from_damage_and_from_what_is_painted(
+    contests, tmp_path, monkeypatch
+):
+    asked: dict[str, tuple[int, int]] = {}
+
+    def load(kind: str) -> Callable[..., Contests]:
+        def given(split: object, count: int, seed: int, *_: object) -> Contests:
+            asked[kind] = (count, seed)
+            return contests
+
+        return given
+
+    monkeypatch.setattr(second_judge, "load_contests", load("drawn"))
+    monkeypatch.setattr(second_judge, "load_painted", load("painted"))
+    # Neither the folder nor the one above it is there yet.
+    weights = tmp_path / "pocket" / "weights" / "second_judge.safetensors"
+    train_second_judge(weights, tmp_path, 0.02, 0, lambda line: None)
+    load_second_judge(weights)
+    assert asked.keys() == {"drawn", "painted"}
+    assert {seed for _, seed in asked.values()} == {2}  # not the scenes that the judge learns from
+    assert [file.name for file in weights.parent.iterdir()] == [weights.name]

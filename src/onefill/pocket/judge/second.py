@@ -100,6 +100,7 @@ def train_second_judge(
             *[load_painted(TRAIN, PAINTED, seed + 2, cache, log)] * _SHOWN_AGAIN,
         ]
     )
+    weights.parent.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
     model, cells = SecondJudge(), CellHead(WIDTH, GRID**2)
     optimizer = torch.optim.AdamW(
