@@ -2,8 +2,8 @@
 
 python bench/judge_on_painted.py --cache FOLDER [--judge FOLDER] [--second FILE] [--against RUN ...]
 
-Held-out scenes are painted by the embedded policy, wholly and in part, as the judges' training
-scenes were (``onefill.pocket.contests.painted``); with --against also by what those runs have
+Held-out scenes are painted by the embedded policy, wholly and in part, as training scenes are by
+``onefill pocket build --stage judge --against RUN``; with --against also by what those runs have
 trained. All pictures have passed through the VAE. Printed for each task and dimension: how often
 the embedded judge (both orders) and the second judge prefer the true picture to one painted
 wholly, and the one painted in part. One half is a judge that cannot tell. One JSON document.
@@ -23,6 +23,7 @@ from torch import Tensor
 
 from onefill.allocator import keep_freed_memory
 from onefill.cli.edit_adapter import adapter_folder
+from onefill.errors import OnefillError
 from onefill.judge.loading import load_judge
 from onefill.judge.model import Judge
 from onefill.judge.query import build_query
@@ -82,12 +83,15 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=7)
     arguments = parser.parse_args()
     keep_freed_memory()
-    adapters = [adapter_folder(run, "--against") for run in arguments.against]
-    contests = load_painted(
-        HELD_OUT, arguments.scenes, arguments.seed, arguments.cache,
-        lambda line: print(line, file=sys.stderr), adapters,
-    )  # fmt: skip
-    judge = load_judge(arguments.judge, device="cpu", dtype="float32")
+    try:
+        adapters = [adapter_folder(run, "--against") for run in arguments.against]
+        judge = load_judge(arguments.judge, device="cpu", dtype="float32")
+        contests = load_painted(
+            HELD_OUT, arguments.scenes, arguments.seed, arguments.cache,
+            lambda line: print(line, file=sys.stderr), adapters,
+        )  # fmt: skip
+    except OnefillError as error:
+        parser.error(str(error))
     second = load_second_judge(arguments.second)
     document = {}
     for task, dimension in CELLS:

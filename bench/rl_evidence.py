@@ -98,8 +98,10 @@ EXPERIMENTS = {
     "240 steps, not centred": Experiment(settings={**_GUARDED, "reward": {}}),
     "240 steps, judged as predicted": Experiment(settings={**_GUARDED, "image": "predicted"}),
     "plain reward": Experiment(settings={"reward": {"shift": 0, "resize": 0.0}}),
-    "led by the second judge": Experiment(led_by="second-judge"),
-    "led by the truth": Experiment(settings={"tasks": {"removal": 1.0}}, led_by="truth"),
+    "led by the second judge": Experiment(settings=_GUARDED, led_by="second-judge", seeds=1),
+    "led by the truth": Experiment(
+        settings={**_GUARDED, "tasks": {"removal": 1.0}, "dimensions": {}}, led_by="truth", seeds=1
+    ),
 }
 """What is compared."""
 
@@ -119,7 +121,9 @@ CONTRASTS = {
         *("480 steps, guarded", "480 steps, guarded, average", "960 steps, guarded"),
         *("240 steps, not centred", "240 steps, judged as predicted"),
     ),
-    "what leads": ("default", "led by the second judge", "removal alone", "led by the truth"),
+    "what leads": (
+        *("default", "240 steps, guarded", "led by the second judge", "led by the truth"),
+    ),
 }
 """What each question looks at side by side."""
 

@@ -119,7 +119,7 @@ def measure_run(folder: Path, weights: str = "adapter") -> dict[str, Any]:
 def measure_truth() -> dict[str, Any]:
     """Measure the true pictures as if a policy had painted them, for what a perfect one could win.
 
-    They have passed through the policy's VAE, as all that it paints does.
+    They have passed through the policy's VAE and are handed out as all that it paints is.
 
     Returns:
         As ``measure_run``, with 0 ``steps`` and the embedded judge's opinion as ``own``.
@@ -131,8 +131,7 @@ def measure_truth() -> dict[str, Any]:
     for name in TASK_DIMENSIONS:
         scenes, before = _scenes(name), _at_start(name)
         whole = through_vae(_policy(), as_tensor(scenes.truths))
-        levels = (scenes.batch.paste(whole) * 255 + 0.5).to(torch.uint8)
-        after = Painted(whole, levels.permute(0, 2, 3, 1).numpy())
+        after = Painted(whole, hand_out(_policy(), scenes, whole, pieces=False))
         for dimension, wins in second_opinions(second_judge(), scenes, before, after).items():
             figures[f"{name}/{dimension}"] = float(wins.mean())
             counts[f"{name}/{dimension}"] = len(wins)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +14,9 @@ from onefill.judge.preprocess import cut_patches
 from onefill.judge.query import build_messages, build_query
 from onefill.pocket.contests.cache import TASKS, Contests
 from onefill.pocket.contests.pairs import ALIGNMENT, CELLS, DIMENSIONS, GAP, GRID, LABELS, NOTHING
+from onefill.pocket.judge import card, training
 from onefill.pocket.judge import loop as judge_training_loop
 from onefill.pocket.judge import second as second_judge
-from onefill.pocket.judge import training
 from onefill.pocket.judge.architecture import TowerSize
 from onefill.pocket.judge.hardening import RADIUS, in_both_lights
 from onefill.pocket.judge.reading import PairSource
@@ -197,24 +198,53 @@ def test_the_second_judge_is_antisymmetric_and_comes_back_from_disk(tmp_path):
     assert torch.allclose(one, judge.prob_first_better(first, second, columns, words), atol=1e-2)
 
 
-def test_the_second_judge_learns_from_damage_and_from_what_is_painted(
-    contests, tmp_path, monkeypatch
-):
-    asked: dict[str, tuple[int, int]] = {}
+def test_the_second_judge_is_trained_into_a_new_folder(contests, tmp_path, monkeypatch):
+    seeds = []
 
-    def load(kind: str) -> Callable[..., Contests]:
-        def given(split: object, count: int, seed: int, *_: object) -> Contests:
-            asked[kind] = (count, seed)
-            return contests
+    def load(split: object, count: int, seed: int, *_: object) -> Contests:
+        seeds.append(seed)
+        return contests
 
-        return given
-
-    monkeypatch.setattr(second_judge, "load_contests", load("drawn"))
-    monkeypatch.setattr(second_judge, "load_painted", load("painted"))
+    monkeypatch.setattr(second_judge, "load_contests", load)
     # Neither the folder nor the one above it is there yet.
     weights = tmp_path / "pocket" / "weights" / "second_judge.safetensors"
     train_second_judge(weights, tmp_path, 0.02, 0, lambda line: None)
     load_second_judge(weights)
-    assert asked.keys() == {"drawn", "painted"}
-    assert {seed for _, seed in asked.values()} == {2}  # not the scenes that the judge learns from
+    assert seeds == [2]  # not the scenes that the judge learns from
     assert [file.name for file in weights.parent.iterdir()] == [weights.name]
+
+
+@pytest.mark.parametrize("runs", [0, 2])
+def test_a_judge_trained_against_runs_sees_what_they_paint(
+    runs, student, contests, tmp_path, monkeypatch
+):
+    seen: dict[str, int] = {}
+    painters: list[object] = []
+
+    def part(name: str) -> Callable[..., None]:
+        def see(student: object, contests: Contests, *_: object) -> None:
+            seen[name] = len(contests)
+
+        see.__name__ = name
+        return see
+
+    def paint(*given: object) -> Contests:
+        painters.append(given[-1])
+        return contests.select(slice(6))
+
+    def save(model: object, tokenizer: object, folder: Path, *_: object) -> None:
+        folder.mkdir()
+
+    for name in ("see", "read", "together", "harden"):
+        monkeypatch.setattr(training, name, part(name))
+    monkeypatch.setattr(training, "new_student", lambda seed: student)
+    monkeypatch.setattr(training, "load_contests", lambda *_: contests)
+    monkeypatch.setattr(training, "load_painted", paint)
+    monkeypatch.setattr(card, "save_measured", save)
+    against = [tmp_path / f"run-{number}" for number in range(runs)]
+    training.build(tmp_path / "judge", tmp_path, 1, 0, lambda line: None, against=against)
+    # What is slow to make is shown again and again.
+    expected = len(contests) + (4 * 6 if runs else 0)
+    assert seen == dict.fromkeys(("see", "read", "together", "harden"), expected)
+    assert painters == ([against] if runs else [])
+    assert (tmp_path / "judge").is_dir()

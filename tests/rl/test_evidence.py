@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from onefill.pocket.contests.pairs import CELLS
 from onefill.pocket.judge.second import SecondJudge
 from onefill.pocket.material import vocabulary
 from onefill.pocket.scoring import perceptual
@@ -105,6 +106,26 @@ def test_an_untrained_adapter_is_measured_as_no_change(
     assert figures["fill named"] == figures["fill named at start"]
     assert found["scenes"] == {key: COUNT for key in figures if "/" in key}
     assert (found["own"], found["steps"]) == ({"fill/structure": 0.75}, 4)
+
+
+def test_the_true_pictures_are_measured_as_a_perfect_policy_would_be(measures, monkeypatch):
+    def grey_boxes(task: str) -> object:
+        pictures = scenes(task).pictures
+        return measures.Painted(as_tensor(lighter(pictures, 5)), pictures)
+
+    monkeypatch.setattr(measures, "_scenes", scenes)
+    monkeypatch.setattr(measures, "_at_start", grey_boxes)
+    monkeypatch.setattr(measures, "missing_packages", lambda: ["rapidocr"])
+    found = measures.measure_truth()
+    figures = found["figures"]
+    assert figures["removal dB"] > 5
+    for task in ("fill", "extend", "removal", "text"):
+        # What cannot be painted without a flaw is the VAE's doing alone.
+        assert figures[f"{task} seam"] < 0.5
+    cells = {f"{task}/{dimension}" for task, dimension in CELLS}
+    assert found["own"].keys() == found["scenes"].keys() == cells
+    assert found["own"]["removal/removal-quality"] == 1
+    assert found["steps"] == 0
 
 
 def test_a_removal_nearer_to_the_truth_is_nearer_by_both_measures(measures, monkeypatch):

@@ -60,7 +60,7 @@ def build(
         list[Path] | None,
         typer.Option(
             metavar="RUN",
-            help="A run whose tricks the judge is to see through; repeatable.",
+            help="Show the judge what this run paints beside the truth; repeatable.",
             show_default=False,
         ),
     ] = None,

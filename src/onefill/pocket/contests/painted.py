@@ -4,8 +4,8 @@ Damage that was thought up stands in for a policy's faults, and is not what a po
 about the start model's pictures beside the true ones, a judge that knows damage alone tosses a
 coin. So scenes are also painted by the policy, wholly from noise, and in part from the true
 picture noised (Meng et al. 2022, SDEdit): the less of it is painted, the better. Policies that
-came out of ``onefill train`` paint too where some are given: what they have learned in order to
-please an earlier judge then loses like everything else that is painted.
+came out of ``onefill train`` paint too where some are given, so that what they have learned in
+order to please an earlier judge loses like everything else that is painted.
 
 All pictures of a contest have passed through the VAE, the true one as well. Its softness is not
 the policy's fault, and would give away at once which picture is true.
@@ -57,7 +57,7 @@ _PARTLY = (0.35, 0.6)
 
 _FEWEST, _MOST_STEPS = 6, 12
 _GUIDANCE = (0.7, 1.3)
-"""Times the policy's own. As in the paper (section 3.3), candidates differ in both."""
+"""Times the policy's own. As in the paper (section 3.1), candidates differ in both."""
 
 
 def load_painted(

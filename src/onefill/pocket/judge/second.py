@@ -18,8 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from onefill.pocket.contests.cache import join, load_contests
-from onefill.pocket.contests.painted import load_painted
+from onefill.pocket.contests.cache import load_contests
 from onefill.pocket.contests.pairs import GRID
 from onefill.pocket.judge.loop import weighted
 from onefill.pocket.judge.vision import (
@@ -34,10 +33,7 @@ from onefill.pocket.material.sources import TRAIN
 from onefill.pocket.training_state import cosine_rate
 
 WIDTH = 160
-CONTESTS, PAINTED, _SHOWN_AGAIN = 14_000, 1_920, 2
-"""Contests with damage, and those that the policy itself paints, shown twice as often. No trained
-policy paints for it: it is to find no fault with a run that the start model does not have."""
-
+CONTESTS = 14_000
 _BATCH, _PEAK = 16, 2e-3
 
 
@@ -94,12 +90,7 @@ def train_second_judge(
     Raises:
         OnefillError: pictures could not be fetched.
     """
-    contests = join(
-        [
-            load_contests(TRAIN, CONTESTS, seed + 2, cache, log),
-            *[load_painted(TRAIN, PAINTED, seed + 2, cache, log)] * _SHOWN_AGAIN,
-        ]
-    )
+    contests = load_contests(TRAIN, CONTESTS, seed + 2, cache, log)
     weights.parent.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
     model, cells = SecondJudge(), CellHead(WIDTH, GRID**2)

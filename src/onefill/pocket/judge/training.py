@@ -76,11 +76,9 @@ WEIGHTS = {**VISION_WEIGHTS, "ends": 0.5, "taught": 0.3}
 
 CONTESTS, HELD_OUT_CONTESTS, REMEMBERED = 40_000, 300, 6_000
 
-PAINTED = 2_400
-"""Contests that the policy paints, shown ``_SHOWN_AGAIN`` times as often as the others: they are
-slow to make, and few faults of a policy are like another's."""
-
-_SHOWN_AGAIN = 4
+PAINTED, _SHOWN_AGAIN = 2_400, 4
+"""Contests that policies paint, and how often each is shown for once of the others: they are slow
+to make."""
 
 PARTS = {"see": 64.0, "read": 12.5, "together": 56.0, "harden": 172.5}
 """Minutes of each part of a judge from nothing; other times are divided likewise."""
@@ -163,8 +161,8 @@ def build(
         seed: of weights and draws.
         log: told one line now and then.
         begin: folder of a judge whose weights it begins from; None for random ones.
-        against: adapters of policies that have learned from an earlier judge, and paint beside
-            the policy itself; see ``load_painted``.
+        against: adapters of policies that have learned from an earlier judge; the judge sees what
+            they and the embedded policy paint beside the truth, see ``load_painted``.
 
     Raises:
         OnefillError: pictures could not be fetched.
@@ -172,12 +170,10 @@ def build(
     from onefill.pocket.judge.card import save_measured
     from onefill.pocket.warm_start import begin_judge, facts_before
 
-    contests = join(
-        [
-            load_contests(TRAIN, CONTESTS, seed, cache, log),
-            *[load_painted(TRAIN, PAINTED, seed, cache, log, against)] * _SHOWN_AGAIN,
-        ]
-    )
+    contests = load_contests(TRAIN, CONTESTS, seed, cache, log)
+    if against:
+        painted = load_painted(TRAIN, PAINTED, seed, cache, log, against)
+        contests = join([contests, *[painted] * _SHOWN_AGAIN])
     held_out = load_contests(HELD_OUT, HELD_OUT_CONTESTS, seed, cache, log)
     student = new_student(seed)
     if begin is not None:
@@ -259,7 +255,9 @@ def harden(
     """Part 4: the same on pictures that are moved against the judge as well."""
     vae = AutoencoderTiny.from_pretrained(Path(embedded.resolve("policies", "pocket")) / "vae")
     vae.eval().requires_grad_(False)
-    chains = {kind: Chains(contests, student.tasks, kind, vae, seed) for kind in reversed([*STEPS])}
+    # A chain's label is its gain in PSNR, and a painting gains that by being blurred.
+    drawn = contests.select(slice(CONTESTS))
+    chains = {kind: Chains(drawn, student.tasks, kind, vae, seed) for kind in reversed([*STEPS])}
     turns = cycle(chains.values())
 
     def answers(queries: list[str], first: Tensor, second: Tensor) -> Tensor:
