@@ -17,24 +17,20 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
+from fool_judge import questions, second_opinion, symmetric
 
 from onefill.allocator import keep_freed_memory
 from onefill.cli.edit_adapter import adapter_folder
 from onefill.errors import OnefillError
 from onefill.judge.loading import load_judge
 from onefill.judge.model import Judge
-from onefill.judge.query import build_query
-from onefill.judge.verdict import both_orders, swap_symmetric
 from onefill.pocket import embedded
-from onefill.pocket.contests.cache import TASKS, Contests
+from onefill.pocket.contests.cache import RENDERINGS, TASKS, Contests
 from onefill.pocket.contests.painted import load_painted
-from onefill.pocket.contests.pairs import ALIGNMENT, CELLS, DIMENSIONS, LABELS
+from onefill.pocket.contests.pairs import ALIGNMENT, CELLS, LABELS
 from onefill.pocket.judge.second import SecondJudge, load_second_judge
 from onefill.pocket.material.sources import HELD_OUT
-from onefill.tasks.registry import load_tasks
+from onefill.pocket.scoring.held_out import as_tensor
 
 _TOGETHER = 40
 _TRUE, _PARTLY, _WHOLLY = 0, 1, (2, 3)
@@ -44,32 +40,26 @@ def preferences(
     contests: Contests, task: str, dimension: str, judge: Judge, second: SecondJudge
 ) -> dict[str, dict[str, float]]:
     """Shares of one cell: by judge, then by what was asked."""
-    described = load_tasks().get(task)
     found: dict[str, dict[str, list[bool]]] = {"judge": {}, "second": {}}
     for start in range(0, len(contests), _TOGETHER):
         part = contests.select(slice(start, start + _TOGETHER))
-        pictures = _tensor(part.pictures)
-        typed = [LABELS[word] if dimension == ALIGNMENT else None for word in part.words]
-        queries = [build_query(described, described.dimension(dimension), w) for w in typed]
-        column = torch.full((len(part),), DIMENSIONS.index(dimension))
-        words = torch.from_numpy(part.words)
+        pictures = [as_tensor(part.pictures[:, place]) for place in range(RENDERINGS)]
+        words = part.words.tolist()
+        typed = [LABELS[word] if dimension == ALIGNMENT else None for word in words]
+        queries = questions(task, dimension, typed)
         for name, better in (("true", _TRUE), ("partly", _PARTLY)):
             for worse in _WHOLLY:
-                first, then = pictures[:, better], pictures[:, worse]
-                with torch.no_grad():
-                    seen = judge.encode_images(first), judge.encode_images(then)
-                    opinion = swap_symmetric(*both_orders(judge, *seen, queries))
-                    p = second.prob_first_better(first * 255, then * 255, column, words)
-                found["judge"].setdefault(name, []).extend((opinion > 0).tolist())
-                found["second"].setdefault(name, []).extend((p > 0.5).tolist())
+                pair = pictures[better], pictures[worse]
+                opinions = {
+                    "judge": symmetric(judge, *pair, queries),
+                    "second": second_opinion(second, *pair, dimension, words),
+                }
+                for who, p in opinions.items():
+                    found[who].setdefault(name, []).extend((p > 0.5).tolist())
     return {
         who: {name: float(np.mean(answers)) for name, answers in of.items()}
         for who, of in found.items()
     }
-
-
-def _tensor(pictures: NDArray[np.uint8]) -> Tensor:
-    return torch.from_numpy(pictures).permute(0, 1, 4, 2, 3).float() / 255
 
 
 def main() -> None:

@@ -122,7 +122,10 @@ CONTRASTS = {
         *("240 steps, not centred", "240 steps, judged as predicted"),
     ),
     "what leads": (
-        *("default", "240 steps, guarded", "led by the second judge", "led by the truth"),
+        "default",
+        "240 steps, guarded",
+        "led by the second judge",
+        "led by the truth",
     ),
 }
 """What each question looks at side by side."""

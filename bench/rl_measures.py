@@ -102,12 +102,8 @@ def measure_run(folder: Path, weights: str = "adapter") -> dict[str, Any]:
         if name not in TASK_DIMENSIONS:
             continue
         scenes, before = _scenes(name), _at_start(name)
-        after = _paint(policy, scenes)
-        for dimension, wins in second_opinions(second_judge(), scenes, before, after).items():
-            figures[f"{name}/{dimension}"] = float(wins.mean())
-            counts[f"{name}/{dimension}"] = len(wins)
-        figures |= seam_and_drift(scenes, before, after)
-        figures |= measures_of_task(scenes, before, after)
+        found, asked = _measured(scenes, before, _paint(policy, scenes))
+        figures, counts = figures | found, counts | asked
     own = {
         f"{task}/{dimension}": found["end"]
         for task, dimensions in summary["win_rate"].items()
@@ -132,14 +128,22 @@ def measure_truth() -> dict[str, Any]:
         scenes, before = _scenes(name), _at_start(name)
         whole = through_vae(_policy(), as_tensor(scenes.truths))
         after = Painted(whole, hand_out(_policy(), scenes, whole, pieces=False))
-        for dimension, wins in second_opinions(second_judge(), scenes, before, after).items():
-            figures[f"{name}/{dimension}"] = float(wins.mean())
-            counts[f"{name}/{dimension}"] = len(wins)
-        figures |= seam_and_drift(scenes, before, after) | measures_of_task(scenes, before, after)
+        found, asked = _measured(scenes, before, after)
+        figures, counts = figures | found, counts | asked
         shown, beside = as_tensor(after.finished), as_tensor(before.finished)
         answers = preferences(judge, shown, beside, scenes.batch.questions)[name]
         own |= {f"{name}/{d}": float((np.array(p) > 0.5).mean()) for d, p in answers.items()}
     return {"figures": figures, "scenes": counts, "own": own, "steps": 0}
+
+
+def _measured(scenes: HeldOut, before: Painted, after: Painted) -> tuple[Figures, dict[str, int]]:
+    """All figures of one task, and how many scenes each share by the second judge is of."""
+    task = scenes.task.name
+    wins = second_opinions(second_judge(), scenes, before, after)
+    shares = {f"{task}/{dimension}": float(won.mean()) for dimension, won in wins.items()}
+    counts = {f"{task}/{dimension}": len(won) for dimension, won in wins.items()}
+    seams = seam_and_drift(scenes, before, after)
+    return shares | seams | measures_of_task(scenes, before, after), counts
 
 
 def measures_of_task(scenes: HeldOut, before: Painted, after: Painted) -> Figures:

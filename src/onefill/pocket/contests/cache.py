@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -61,12 +62,10 @@ def load_contests(
 
     Chunks are whole files, so a drawing that was interrupted goes on where it stopped.
     """
-    pictures: Pictures | None = None
+    pictures = lru_cache(partial(load_pictures, split, cache))
 
     def draw(rng: np.random.Generator, number: int) -> Contests:
-        nonlocal pictures
-        pictures = pictures or load_pictures(split, cache)
-        drawn = _draw_chunk(pictures, rng)
+        drawn = _draw_chunk(pictures(), rng)
         log(f"contests {split}: {(number + 1) * _CHUNK} drawn")
         return drawn
 

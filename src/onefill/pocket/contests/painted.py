@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from onefill.pocket import embedded
 from onefill.pocket.contests.cache import RENDERINGS, TASKS, Contests, join, load_chunks
 from onefill.pocket.contests.damage_canvas import Canvas
 from onefill.pocket.contests.pairs import (
+    ALIGNMENT,
     COVERED,
     DIMENSIONS,
     GRID,
@@ -43,6 +45,7 @@ from onefill.pocket.material.pictures import load_pictures
 from onefill.pocket.material.scenes import Scene, draw_scene
 from onefill.pocket.material.sources import Split
 from onefill.pocket.material.vocabulary import EXTEND_PROMPT
+from onefill.pocket.scoring.held_out import as_tensor
 from onefill.policy.conditions import Conditions
 from onefill.policy.flux_fill import FluxFillPolicy
 from onefill.policy.loading import load_policy
@@ -86,13 +89,13 @@ def load_painted(
     for adapter in adapters:
         policy.load_adapter(adapter)
         who.update(policy.fingerprint().encode())
-    pictures = load_pictures(split, cache)
+    pictures = lru_cache(partial(load_pictures, split, cache))
 
     def draw(rng: np.random.Generator, number: int) -> Contests:
         groups = []
         for _ in range(_CHUNK // _TOGETHER):
             task = str(rng.choice(list(_TASK_SHARES), p=list(_TASK_SHARES.values())))
-            scenes = [draw_scene(pictures, rng, task) for _ in range(_TOGETHER)]
+            scenes = [draw_scene(pictures(), rng, task) for _ in range(_TOGETHER)]
             other = adapters[int(rng.integers(len(adapters)))] if adapters else None
             groups.append(paint_contests(policy, scenes, other, rng))
         log(f"painted contests {split}: {(number + 1) * _CHUNK}")
@@ -115,8 +118,7 @@ def paint_contests(
         rng: of noise, samplers and whether an edit's finishing is given.
     """
     batch = _batch(scenes)
-    truths = torch.from_numpy(np.stack([scene.target for scene in scenes]))
-    truths = truths.permute(0, 3, 1, 2).float() / 255
+    truths = as_tensor(np.stack([scene.target for scene in scenes]))
     conditions = policy.encode(batch.images, batch.masks, batch.prompts)
     partly = float(rng.uniform(*_PARTLY))
     with policy.adapter_off():
@@ -207,7 +209,7 @@ def _annotated(
             where = spoilt_cells(change / 255 > TOUCHED)
             harm[row, place] = levels[row, place, :, None, None] * where
     # Words are lost in painting only in part, and where cannot be seen without them.
-    harm[:, :, DIMENSIONS.index("text-alignment")] = 0
+    harm[:, :, DIMENSIONS.index(ALIGNMENT)] = 0
     return Contests(
         pictures=pictures,
         levels=levels.copy(),
