@@ -1,10 +1,12 @@
-"""`--help` of every command: quick, and without the libraries that take seconds to import."""
+"""`--help` of every command works without the libraries that take seconds to import.
+
+How long it takes is for `scripts/bench_startup.py` to say, on a machine that does nothing else.
+"""
 
 from __future__ import annotations
 
 import importlib
 import json
-import os
 import subprocess
 import sys
 
@@ -21,7 +23,6 @@ code = run(sys.argv[1:])
 print(json.dumps([name for name in sys.modules if "." not in name]), file=sys.stderr)
 sys.exit(code)
 """
-SECONDS = 0.3
 
 
 def pages() -> list[tuple[str, ...]]:
@@ -36,30 +37,18 @@ def pages() -> list[tuple[str, ...]]:
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: "-".join(page) or "onefill")
-def test_help_imports_nothing_heavy_and_is_quick(page: tuple[str, ...]) -> None:
-    processor_seconds = []
-    for _ in range(3):
-        before = os.times()
-        result = subprocess.run(
-            [sys.executable, "-c", PROBE, *page, "--help"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        after = os.times()
-        # Processor time, as other work on the machine does not add to it.
-        processor_seconds.append(
-            after.children_user
-            + after.children_system
-            - before.children_user
-            - before.children_system
-        )
+def test_help_imports_nothing_heavy(page: tuple[str, ...]) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", PROBE, *page, "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert f"Usage: {' '.join(('onefill', *page))}" in result.stdout
     assert "--install-completion" not in result.stdout  # typer.Typer(add_completion=False)
     imported = set(json.loads(result.stderr))
     assert not imported & HEAVY
     assert "typer" in imported
-    assert min(processor_seconds) <= SECONDS
 
 
 def test_the_table_of_commands_says_what_each_commands_own_help_is_about() -> None:
