@@ -49,6 +49,11 @@ def vae() -> AutoencoderTiny:
     return AutoencoderTiny.from_pretrained(f"{folder}/vae").eval().requires_grad_(False)
 
 
+def _apart(first: Tensor, second: Tensor) -> Tensor:
+    """A perceptual distance for pictures without detail."""
+    return (first - second).abs().mean(1)
+
+
 def _light_is_better(slope: float) -> tuple[Tensor, Answers]:
     weight = torch.tensor(slope, requires_grad=True)
 
@@ -78,7 +83,7 @@ def test_chains_climb_and_a_judge_that_likes_what_harms_is_told_so(
 ) -> None:
     """Clean pictures become too light, which this judge likes: its weight has to fall."""
     weight, answers = _light_is_better(1.0)
-    chains = Chains(contests, _tasks(), "pixels", vae, seed=0)
+    chains = Chains(contests, _tasks(), "pixels", vae, _apart, seed=0)
     fell = _gradients(chains, weight, answers, 120)
     assert np.mean(fell[60:]) > 0.5
     assert chains.parted > 0.2
@@ -99,10 +104,27 @@ def test_a_judge_that_likes_what_helps_is_not_told_otherwise(
     levels = np.ones_like(contests.levels)
     levels[:, 0] = 0
     changed = Contests(**{**vars(contests), "pictures": dark, "levels": levels})
-    chains = Chains(changed, _tasks(), "pixels", vae, seed=0)
+    chains = Chains(changed, _tasks(), "pixels", vae, _apart, seed=0)
     rises = _gradients(chains, weight, answers, 6)
     # Three in four begin dark; a lower loss lies at a larger weight.
     assert np.mean(rises[2:]) < 0
+
+
+def test_a_blur_that_gains_in_squared_error_alone_is_not_called_better(
+    contests: Contests, vae: AutoencoderTiny
+) -> None:
+    """Grey comes nearer by squared error to grain than other grain does, and looks less like it."""
+    rng = np.random.default_rng(0)
+    grain, other = torch.from_numpy(rng.uniform(64, 192, (2, 1, 3, SIZE, SIZE))).float()
+    grey = torch.full_like(grain, 128)
+
+    def detail(first: Tensor, second: Tensor) -> Tensor:
+        amounts = [pictures.std((1, 2, 3)) for pictures in (first, second)]
+        return (amounts[0] - amounts[1]).abs()[:, None, None].expand(-1, SIZE, SIZE)
+
+    chains = Chains(contests, _tasks(), "pixels", vae, detail, seed=0)
+    assert (grey - grain).square().mean() < 0.6 * (other - grain).square().mean()
+    assert chains._apart(grey, grain) > chains._apart(other, grain)
 
 
 def _grainy(contests: Contests) -> Contests:
@@ -115,7 +137,7 @@ def test_latents_are_moved_by_their_own_step(
     kind: Kind, contests: Contests, vae: AutoencoderTiny
 ) -> None:
     _, answers = _light_is_better(1.0)
-    chains = Chains(_grainy(contests), _tasks(), kind, vae, seed=0)
+    chains = Chains(_grainy(contests), _tasks(), kind, vae, _apart, seed=0)
     before = [chain.change for chain in chains._alive]
     loss = chains.loss(answers, np.random.default_rng(0))
     assert torch.isfinite(loss)
@@ -131,7 +153,7 @@ def test_latents_are_moved_by_their_own_step(
 def test_tokens_of_a_part_of_the_picture_are_moved_alike(
     contests: Contests, vae: AutoencoderTiny
 ) -> None:
-    chains = Chains(contests, _tasks(), "tokens", vae, seed=0)
+    chains = Chains(contests, _tasks(), "tokens", vae, _apart, seed=0)
     chain = chains._alive[0]
     assert chain.change.shape[1:] == (TOKEN, TOKEN)
     one = (chain.start[None], 20 * chain.change[None], chain.where[None])
@@ -155,5 +177,5 @@ def test_contests_without_a_clean_picture_give_no_chains(
 ) -> None:
     damaged = Contests(**{**vars(contests), "levels": np.ones_like(contests.levels)})
     _, answers = _light_is_better(1.0)
-    chains = Chains(damaged, _tasks(), "pixels", vae, seed=0)
+    chains = Chains(damaged, _tasks(), "pixels", vae, _apart, seed=0)
     assert float(chains.loss(answers, np.random.default_rng(0))) == 0

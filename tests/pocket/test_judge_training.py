@@ -1,22 +1,21 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from onefill.judge.preprocess import cut_patches
 from onefill.judge.query import build_messages, build_query
 from onefill.pocket.contests.cache import TASKS, Contests
 from onefill.pocket.contests.pairs import ALIGNMENT, CELLS, DIMENSIONS, GAP, GRID, LABELS, NOTHING
-from onefill.pocket.judge import card, training
 from onefill.pocket.judge import loop as judge_training_loop
 from onefill.pocket.judge import second as second_judge
+from onefill.pocket.judge import training
 from onefill.pocket.judge.architecture import TowerSize
 from onefill.pocket.judge.hardening import RADIUS, in_both_lights
 from onefill.pocket.judge.reading import PairSource
@@ -24,6 +23,7 @@ from onefill.pocket.judge.second import SecondJudge, load_second_judge, train_se
 from onefill.pocket.judge.vision import contest_batch, vision_loss
 from onefill.pocket.material import vocabulary
 from onefill.pocket.material.scenes import SIZE
+from onefill.pocket.material.sources import HELD_OUT, TRAIN
 
 TINY = TowerSize(layers=2, width=32, heads=2, feed_forward=48)
 
@@ -147,6 +147,7 @@ def test_a_short_training_lowers_the_losses_and_goes_on(student, contests, tmp_p
     # A clock that strikes whenever it is looked at: as many steps on a slow machine.
     ticks = itertools.count()
     monkeypatch.setattr(judge_training_loop.time, "monotonic", lambda: next(ticks) / 20)
+    monkeypatch.setattr(training, "load_perceptual", lambda: lambda a, b: (a - b).abs().mean(1))
     said: list[str] = []
     start = losses(student, contests)
     training.see(student, contests, contests, tmp_path, 6 / 60, 0, said.append)
@@ -199,52 +200,35 @@ def test_the_second_judge_is_antisymmetric_and_comes_back_from_disk(tmp_path):
 
 
 def test_the_second_judge_is_trained_into_a_new_folder(contests, tmp_path, monkeypatch):
-    seeds = []
+    asked = []
 
-    def load(split: object, count: int, seed: int, *_: object) -> Contests:
-        seeds.append(seed)
+    def load(what: str, split: object, count: int, seed: int, *rest: object) -> Contests:
+        asked.append((what, split, seed))
         return contests
 
-    monkeypatch.setattr(second_judge, "load_contests", load)
+    for what in ("contests", "painted"):
+        monkeypatch.setattr(second_judge, f"load_{what}", partial(load, what))
     # Neither the folder nor the one above it is there yet.
     weights = tmp_path / "pocket" / "weights" / "second_judge.safetensors"
-    train_second_judge(weights, tmp_path, 0.02, 0, lambda line: None)
+    lines: list[str] = []
+    train_second_judge(weights, tmp_path, 0.02, 0, lines.append)
     load_second_judge(weights)
-    assert seeds == [2]  # not the scenes that the judge learns from
+    # Not the scenes that the judge learns from, and none that is held out but to measure by.
+    assert asked == [("contests", TRAIN, 2), ("painted", TRAIN, 2), ("contests", HELD_OUT, 0)]
     assert [file.name for file in weights.parent.iterdir()] == [weights.name]
+    assert "second judge 0.0 min" in lines[-1]
+    assert "names" in lines[-1]
 
 
-@pytest.mark.parametrize("runs", [0, 2])
-def test_a_judge_trained_against_runs_sees_what_they_paint(
-    runs, student, contests, tmp_path, monkeypatch
-):
-    seen: dict[str, int] = {}
-    painters: list[object] = []
-
-    def part(name: str) -> Callable[..., None]:
-        def see(student: object, contests: Contests, *_: object) -> None:
-            seen[name] = len(contests)
-
-        see.__name__ = name
-        return see
-
-    def paint(*given: object) -> Contests:
-        painters.append(given[-1])
-        return contests.select(slice(6))
-
-    def save(model: object, tokenizer: object, folder: Path, *_: object) -> None:
-        folder.mkdir()
-
-    for name in ("see", "read", "together", "harden"):
-        monkeypatch.setattr(training, name, part(name))
-    monkeypatch.setattr(training, "new_student", lambda seed: student)
-    monkeypatch.setattr(training, "load_contests", lambda *_: contests)
-    monkeypatch.setattr(training, "load_painted", paint)
-    monkeypatch.setattr(card, "save_measured", save)
-    against = [tmp_path / f"run-{number}" for number in range(runs)]
-    training.build(tmp_path / "judge", tmp_path, 1, 0, lambda line: None, against=against)
-    # What is slow to make is shown again and again.
-    expected = len(contests) + (4 * 6 if runs else 0)
-    assert seen == dict.fromkeys(("see", "read", "together", "harden"), expected)
-    assert painters == ([against] if runs else [])
-    assert (tmp_path / "judge").is_dir()
+def test_a_second_judge_that_was_stopped_goes_on(contests, tmp_path, monkeypatch):
+    monkeypatch.setattr(second_judge, "load_contests", lambda *_: contests)
+    monkeypatch.setattr(second_judge, "load_painted", lambda *_: contests)
+    weights, lines = tmp_path / "second_judge.safetensors", []
+    train_second_judge(weights, tmp_path, 0.01, 0, lines.append)
+    before = load_file(weights)
+    train_second_judge(weights, tmp_path, 0.01, 0, lines.append)  # nothing is left to do
+    assert all(torch.equal(value, before[name]) for name, value in load_file(weights).items())
+    train_second_judge(weights, tmp_path, 0.02, 0, lines.append)
+    steps = [int(line.split("step ")[1].split(":")[0]) for line in lines]
+    assert len(steps) == 2
+    assert steps[1] > steps[0]

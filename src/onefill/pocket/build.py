@@ -1,6 +1,6 @@
 """The recipe of the embedded models, stage by stage: ``onefill pocket build``.
 
-scenes -> vae -> policy, and classifier and judges beside them. VAE, policy and judge go on
+scenes -> vae -> policy, and classifier and judges beside them. VAE, policy and judges go on
 where they were stopped; every stage writes its result whole or not at all.
 """
 

@@ -3,8 +3,9 @@
 Damage that was thought up stands in for a policy's faults, and is not what a policy does: asked
 about the start model's pictures beside the true ones, a judge that knows damage alone tosses a
 coin. So scenes are also painted by the policy, wholly from noise, and in part from the true
-picture noised (Meng et al. 2022, SDEdit): the less of it is painted, the better. Policies that
-came out of ``onefill train`` paint too where some are given, so that what they have learned in
+picture noised (Meng et al. 2022, SDEdit): the less of it is painted, the better. The judge and the
+second judge learn from these, each from scenes of its own. Policies that came out of
+``onefill train`` paint too where some are given, so that what they have learned in
 order to please an earlier judge loses like everything else that is painted.
 
 All pictures of a contest have passed through the VAE, the true one as well. Its softness is not
@@ -54,7 +55,9 @@ from onefill.rl.batch import Batch, make_batch
 from onefill.tasks.registry import load_tasks
 
 _CHUNK, _TOGETHER = 240, 24
-_TASK_SHARES = {"fill": 0.4, "extend": 0.3, "removal": 0.2, "text": 0.1}
+_TASK_SHARES = {"fill": 0.45, "extend": 0.3, "removal": 0.25}
+"""No text: words that the policy writes can often be read better than those of the true picture."""
+
 _PARTLY = (0.35, 0.6)
 """Noise levels that the true picture is painted over from."""
 

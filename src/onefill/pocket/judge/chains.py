@@ -6,7 +6,8 @@ against the judge as it is by then (after the persistent chains of Du and Mordat
 generation and modeling with energy-based models", section 3); the last of them comes with the
 backward pass that trains the judge (Shafahi et al. 2019, "Adversarial training for free!"). The
 label is no opinion: it is how much nearer to the undamaged picture the chain has come, or further
-from it.
+from it, both by squared error and by how it looks. Squared error alone would call a blur better
+than detail in the wrong place, and a judge taught so leads a policy to paint softly.
 
 There are three kinds of chains. One moves pixels. One moves the latents of the policy's VAE, whose
 patterns are those that a policy can paint. The third moves all tokens of a part of the picture
@@ -30,6 +31,7 @@ from torch.nn import functional
 from onefill.judge.query import build_query
 from onefill.pocket.contests.cache import TASKS, Contests
 from onefill.pocket.contests.pairs import ALIGNMENT, CELLS, DIMENSIONS, GAP, LABELS, draw_words
+from onefill.pocket.scoring.perceptual import Perceptual
 from onefill.tasks.types import Task
 
 CHAINS, DRAWN = 64, 8
@@ -48,7 +50,8 @@ TOKEN = 2
 """Latents a side of one token of the policy."""
 
 _PER_DECIBEL = 1.5
-_LEAST_ERROR = 4.0  # squared grey levels: a difference that nobody sees
+# A difference that nobody sees: noise of two grey levels, in squared error and in ST-LPIPS.
+_LEAST_ERROR, _LEAST_DISTANCE = 4.0, 4e-4
 _SURE = 0.97
 
 Answers = Callable[[list[str], Tensor, Tensor], Tensor]
@@ -61,6 +64,7 @@ class _Chain:
     clean: Tensor
     change: Tensor
     where: Tensor
+    apart: Tensor
     query: str
     left: int
 
@@ -73,6 +77,7 @@ class Chains:
         tasks: whose queries are asked, by name.
         kind: what is moved: all pixels, all latents, or the tokens of a part alike.
         vae: whose latents are moved.
+        perceptual: the distance that labels them beside squared error.
         seed: of the chains that are alive at first.
     """
 
@@ -82,9 +87,11 @@ class Chains:
         tasks: Mapping[str, Task],
         kind: Kind,
         vae: AutoencoderTiny,
+        perceptual: Perceptual,
         seed: int,
     ) -> None:
         self._contests, self._tasks, self._kind, self._vae = contests, tasks, kind, vae
+        self._perceptual = perceptual
         clean = contests.levels.sum(2) == 0
         self._clean = clean.argmax(1)
         gaps = contests.levels >= GAP
@@ -137,7 +144,8 @@ class Chains:
             (gradient,) = torch.autograd.grad(favour.sum(), change)
             change = (change.detach() + gradient.sign() * self._size).requires_grad_()
         shown, before = self._pictures(start, change, where)
-        worth = _worth(shown.detach(), before, clean)
+        nearer = torch.stack([c.apart for c in drawn]) - self._apart(shown.detach(), clean)
+        worth = torch.sigmoid(_PER_DECIBEL * nearer).clamp(1 - _SURE, _SURE)
         favour = favoured(shown, before)
         excess = torch.sigmoid(favour.detach()) - worth
         self.parted = 0.98 * self.parted + 0.02 * float(excess.mean())
@@ -157,6 +165,7 @@ class Chains:
         row = int(rows[rng.integers(len(rows))])
         pictures = self._contests.pictures[row]
         start = _grey_levels(pictures[rng.integers(len(pictures))])
+        clean = _grey_levels(pictures[self._clean[row]])
         described = self._tasks[task]
         word = LABELS[int(self._contests.words[row])]
         typed = draw_words(word, rng) if dimension == ALIGNMENT else None
@@ -170,26 +179,39 @@ class Chains:
             shape = (shape[0], TOKEN, TOKEN)
         return _Chain(
             start=start,
-            clean=_grey_levels(pictures[self._clean[row]]),
+            clean=clean,
             # Two equal pictures have no gradient.
             change=self._size * torch.from_numpy(rng.uniform(-1, 1, shape)).float(),
             where=where,
+            apart=self._apart(self._beginning(start[None]), clean[None])[0],
             query=build_query(described, described.dimension(dimension), typed),
             left=int(rng.integers(2, LONGEST + 1)),
         )
 
     def _pictures(self, start: Tensor, change: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
         """Pictures of the chains now, and of their beginnings."""
+        before = self._beginning(start)
         if self._kind == "pixels":
-            return (start + change).clamp(0, 255), start
+            return (start + change).clamp(0, 255), before
         times = (1, 1, *(s // c for s, c in zip(start.shape[2:], change.shape[2:], strict=True)))
-        with torch.no_grad():
-            before = self._decoded(start)
         return self._decoded(start + change.repeat(times) * where), before
+
+    @torch.no_grad()
+    def _beginning(self, start: Tensor) -> Tensor:
+        return start if self._kind == "pixels" else self._decoded(start)
 
     def _decoded(self, latents: Tensor) -> Tensor:
         pictures: Tensor = self._vae.decode(latents).sample
         return ((pictures + 1) * 127.5).clamp(0, 255)
+
+    def _apart(self, shown: Tensor, clean: Tensor) -> Tensor:
+        """How far pictures (B, 3, H, W) are from the clean ones, in decibels, (B,).
+
+        The mean of two: squared error, and the perceptual distance.
+        """
+        error = (shown - clean).square().mean((1, 2, 3)) + _LEAST_ERROR
+        distance = self._perceptual(shown / 255, clean / 255).mean((1, 2)) + _LEAST_DISTANCE
+        return 5 * torch.log10(error) + 5 * torch.log10(distance)
 
 
 def _part(height: int, width: int, rng: np.random.Generator) -> Tensor:
@@ -207,12 +229,3 @@ def _part(height: int, width: int, rng: np.random.Generator) -> Tensor:
 
 def _grey_levels(picture: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(picture).permute(2, 0, 1).float()
-
-
-def _worth(shown: Tensor, before: Tensor, clean: Tensor) -> Tensor:
-    """How probable it should be (B,) that ``shown`` is better: by the gain in PSNR."""
-    error, error_before = (
-        (pictures - clean).square().mean((1, 2, 3)) + _LEAST_ERROR for pictures in (shown, before)
-    )
-    gain = 10 * torch.log10(error_before / error)
-    return torch.sigmoid(_PER_DECIBEL * gain).clamp(1 - _SURE, _SURE)

@@ -1,4 +1,4 @@
-"""One stage of the judge's training: a timed, logged, resumable loop over a step function."""
+"""One stage of a judge's training: a timed, logged, resumable loop over a step function."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def run_stage(
             save_state(state, modules, optimizers, {"seconds": seconds, "step": done})
             figures = {**smooth, **measure()}
             told = ", ".join(f"{key} {value:.3f}" for key, value in figures.items())
-            log(f"judge {name} {seconds / 60:.1f} min, step {done}: {told}")
+            log(f"{name} {seconds / 60:.1f} min, step {done}: {told}")
             started += time.monotonic() - started - seconds  # measuring is not training
 
 

@@ -3,13 +3,15 @@
 It shares neither architecture nor weights nor training pairs with the judge, and no policy is
 ever trained against it, so a reward that only fools the judge does not fool it. It sees one
 picture at a time, knows no language, and answers for the built-in dimensions only. The drawings
-and photographs behind its pairs are those of the same sources.
+and photographs behind its pairs are those of the same sources. Like the judge it has seen what the
+embedded policy paints beside the truth, or it could not tell which of two paintings is nearer to
+it; of what any run of ``onefill train`` paints it has seen nothing.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,22 +20,25 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from onefill.pocket.contests.cache import load_contests
+from onefill.pocket.contests.cache import join, load_contests
+from onefill.pocket.contests.painted import load_painted
 from onefill.pocket.contests.pairs import GRID
-from onefill.pocket.judge.loop import weighted
+from onefill.pocket.judge.loop import Losses, run_stage
 from onefill.pocket.judge.vision import (
     VISION_WEIGHTS,
     CellHead,
     VisionHeads,
     contest_batch,
     quality,
+    vary,
+    vision_accuracy,
     vision_loss,
 )
-from onefill.pocket.material.sources import TRAIN
-from onefill.pocket.training_state import cosine_rate
+from onefill.pocket.material.sources import HELD_OUT, TRAIN
 
 WIDTH = 160
-CONTESTS = 14_000
+CONTESTS, HELD_OUT_CONTESTS = 20_000, 300
+PAINTED, _SHOWN_AGAIN = 1_920, 3
 _BATCH, _PEAK = 16, 2e-3
 
 
@@ -87,37 +92,34 @@ def train_second_judge(
 ) -> None:
     """Train for ``minutes`` on contests of another seed than the judge's, and write the weights.
 
+    A training that was stopped goes on from its state in the cache.
+
     Raises:
         OnefillError: pictures could not be fetched.
     """
-    contests = load_contests(TRAIN, CONTESTS, seed + 2, cache, log)
-    weights.parent.mkdir(parents=True, exist_ok=True)
+    drawn = load_contests(TRAIN, CONTESTS, seed + 2, cache, log)
+    painted = load_painted(TRAIN, PAINTED, seed + 2, cache, log)
+    contests = join([drawn, *[painted] * _SHOWN_AGAIN])
+    held_out = load_contests(HELD_OUT, HELD_OUT_CONTESTS, seed, cache, log)
     torch.manual_seed(seed)
     model, cells = SecondJudge(), CellHead(WIDTH, GRID**2)
-    optimizer = torch.optim.AdamW(
-        [*model.parameters(), *cells.parameters()], lr=_PEAK, weight_decay=0.02
-    )
-    rng = np.random.default_rng(seed)
-    started = told = time.monotonic()
-    step = 0
-    while (done := (time.monotonic() - started) / (60 * minutes)) < 1:
-        for group in optimizer.param_groups:
-            group["lr"] = _PEAK * cosine_rate(done)
+    modules = {"model": model, "cells": cells}
+    parameters = [p for module in modules.values() for p in module.parameters()]
+
+    def step(rng: np.random.Generator) -> Losses:
         batch = contest_batch(contests, rng.integers(len(contests), size=_BATCH), rng)
-        pictures = batch["pictures"]
-        noise = torch.randn_like(pictures) * rng.uniform(0, 6)
-        tokens = model.tokens((pictures + noise).flatten(0, 1))
-        losses = vision_loss(
-            tokens.view(*pictures.shape[:2], *tokens.shape[1:]), model.heads, cells, batch
-        )
-        loss = weighted(losses, VISION_WEIGHTS)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        step += 1
-        if time.monotonic() - told > 60:
-            told = time.monotonic()
-            log(f"second judge {done * minutes:.1f} min, step {step}: loss {loss.item():.3f}")
+        pictures = vary(batch["pictures"], rng)
+        tokens = model.tokens(pictures.flatten(0, 1))
+        seen = tokens.view(*pictures.shape[:2], *tokens.shape[1:])
+        return vision_loss(seen, model.heads, cells, batch)
+
+    run_stage(
+        "second judge", cache / "second-judge-state", modules,
+        [torch.optim.AdamW(parameters, lr=_PEAK, weight_decay=0.02)],
+        VISION_WEIGHTS, step, partial(vision_accuracy, model.tokens, model.heads, held_out),
+        minutes, seed, log,
+    )  # fmt: skip
+    weights.parent.mkdir(parents=True, exist_ok=True)
     staged = weights.with_suffix(".part")
     save_file(
         {name: value.half().contiguous() for name, value in model.state_dict().items()}, staged

@@ -63,6 +63,7 @@ from onefill.pocket.judge.vision import (
 from onefill.pocket.material import vocabulary
 from onefill.pocket.material.scenes import SIZE
 from onefill.pocket.material.sources import HELD_OUT, TRAIN
+from onefill.pocket.scoring.perceptual import load_perceptual
 from onefill.tasks.registry import load_tasks
 from onefill.tasks.types import Task
 
@@ -76,14 +77,14 @@ WEIGHTS = {**VISION_WEIGHTS, "ends": 0.5, "taught": 0.3}
 
 CONTESTS, HELD_OUT_CONTESTS, REMEMBERED = 40_000, 300, 6_000
 
-PAINTED, _SHOWN_AGAIN = 2_400, 4
+PAINTED, _SHOWN_AGAIN = 1_920, 4
 """Contests that policies paint, and how often each is shown for once of the others: they are slow
 to make."""
 
 PARTS = {"see": 64.0, "read": 12.5, "together": 56.0, "harden": 172.5}
 """Minutes of each part of a judge from nothing; other times are divided likewise."""
 
-PARTS_BEGUN = {"see": 5.0, "read": 3.0, "together": 7.0, "harden": 90.0}
+PARTS_BEGUN = {"see": 14.0, "read": 3.0, "together": 18.0, "harden": 50.0}
 """The same of one that begins from another's weights, for which only the heads are new."""
 
 Log = Callable[[str], None]
@@ -165,15 +166,16 @@ def build(
             they and the embedded policy paint beside the truth, see ``load_painted``.
 
     Raises:
+        BadInput: the package that LPIPS comes with is not installed.
         OnefillError: pictures could not be fetched.
     """
+    load_perceptual()  # what is missing is said before an hour of training, not after
     from onefill.pocket.judge.card import save_measured
     from onefill.pocket.warm_start import begin_judge, facts_before
 
     contests = load_contests(TRAIN, CONTESTS, seed, cache, log)
-    if against:
-        painted = load_painted(TRAIN, PAINTED, seed, cache, log, against)
-        contests = join([contests, *[painted] * _SHOWN_AGAIN])
+    painted = load_painted(TRAIN, PAINTED, seed, cache, log, against)
+    contests = join([contests, *[painted] * _SHOWN_AGAIN])
     held_out = load_contests(HELD_OUT, HELD_OUT_CONTESTS, seed, cache, log)
     student = new_student(seed)
     if begin is not None:
@@ -202,7 +204,7 @@ def see(
         return _vision_loss(student, _tokens(student, batch["pictures"]), batch)
 
     run_stage(
-        "sees", cache / "judge-state" / "see", student.modules(),
+        "judge sees", cache / "judge-state" / "see", student.modules(),
         optimizers_for([visual, student.vision_heads, student.cell_head], 0.012, 2e-3),
         VISION_WEIGHTS, step,
         partial(vision_accuracy, student.tower, student.vision_heads, held_out),
@@ -225,7 +227,7 @@ def read(
         return _reading_losses(student, tokens, pairs)
 
     run_stage(
-        "reads", cache / "judge-state" / "read", student.modules(),
+        "judge reads", cache / "judge-state" / "read", student.modules(),
         optimizers_for([student.model.model.language_model, student.reading_heads], 0.01, 2e-3),
         {}, step, partial(answer_accuracy, student, held_out), minutes, seed, log,
     )  # fmt: skip
@@ -242,7 +244,7 @@ def together(
         return _all_losses(student, batch, pairs, batch["pictures"])
 
     run_stage(
-        "judges", cache / "judge-state" / "together", student.modules(),
+        "judge judges", cache / "judge-state" / "together", student.modules(),
         optimizers_for(student.modules().values(), 0.01, 1.5e-3), WEIGHTS, step,
         partial(answer_accuracy, student, held_out), minutes, seed, log,
     )  # fmt: skip
@@ -255,9 +257,12 @@ def harden(
     """Part 4: the same on pictures that are moved against the judge as well."""
     vae = AutoencoderTiny.from_pretrained(Path(embedded.resolve("policies", "pocket")) / "vae")
     vae.eval().requires_grad_(False)
-    # A chain's label is its gain in PSNR, and a painting gains that by being blurred.
+    # What a painting should have been is one truth of several: its chains would have no label.
     drawn = contests.select(slice(CONTESTS))
-    chains = {kind: Chains(drawn, student.tasks, kind, vae, seed) for kind in reversed([*STEPS])}
+    looks = load_perceptual()
+    chains = {
+        kind: Chains(drawn, student.tasks, kind, vae, looks, seed) for kind in reversed([*STEPS])
+    }
     turns = cycle(chains.values())
 
     def answers(queries: list[str], first: Tensor, second: Tensor) -> Tensor:
@@ -276,7 +281,7 @@ def harden(
         return {**answer_accuracy(student, held_out), **parted}
 
     run_stage(
-        "withstands", cache / "judge-state" / "harden", student.modules(),
+        "judge withstands", cache / "judge-state" / "harden", student.modules(),
         optimizers_for(student.modules().values(), 0.007, 1e-3), WEIGHTS, step,
         measure, minutes, seed, log,
     )  # fmt: skip

@@ -8,6 +8,7 @@ tokens, the very tokens that the language model will read.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -215,7 +216,7 @@ def _cell_losses(tokens: Tensor, cells: CellHead, batch: dict[str, Tensor]) -> d
 
 @torch.no_grad()
 def vision_accuracy(
-    tower: Tower, heads: VisionHeads, contests: Contests, size: int = 64
+    tower: Callable[[Tensor], Tensor], heads: VisionHeads, contests: Contests, size: int = 64
 ) -> dict[str, float]:
     """Share of clear comparisons that the heads decide rightly, per task/dimension."""
     right: dict[str, list[float]] = {}
