@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,11 +13,11 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from onefill.judge.preprocess import cut_patches
 from onefill.judge.query import build_messages, build_query
+from onefill.pocket import training_stage
 from onefill.pocket.contests.cache import TASKS, Contests
 from onefill.pocket.contests.pairs import ALIGNMENT, CELLS, DIMENSIONS, GAP, GRID, LABELS, NOTHING
-from onefill.pocket.judge import loop as judge_training_loop
+from onefill.pocket.judge import card, training
 from onefill.pocket.judge import second as second_judge
-from onefill.pocket.judge import training
 from onefill.pocket.judge.architecture import TowerSize
 from onefill.pocket.judge.hardening import RADIUS, in_both_lights
 from onefill.pocket.judge.reading import PairSource
@@ -146,7 +148,7 @@ def losses(student: training.Student, contests: Contests) -> tuple[float, float]
 def test_a_short_training_lowers_the_losses_and_goes_on(student, contests, tmp_path, monkeypatch):
     # A clock that strikes whenever it is looked at: as many steps on a slow machine.
     ticks = itertools.count()
-    monkeypatch.setattr(judge_training_loop.time, "monotonic", lambda: next(ticks) / 20)
+    monkeypatch.setattr(training_stage.time, "monotonic", lambda: next(ticks) / 20)
     monkeypatch.setattr(training, "load_perceptual", lambda: lambda a, b: (a - b).abs().mean(1))
     said: list[str] = []
     start = losses(student, contests)
@@ -232,3 +234,40 @@ def test_a_second_judge_that_was_stopped_goes_on(contests, tmp_path, monkeypatch
     steps = [int(line.split("step ")[1].split(":")[0]) for line in lines]
     assert len(steps) == 2
     assert steps[1] > steps[0]
+
+
+@pytest.mark.parametrize("runs", [0, 2])
+def test_a_judge_sees_what_the_policy_and_given_runs_paint(
+    runs, student, contests, tmp_path, monkeypatch
+):
+    seen: dict[str, int] = {}
+    painters: list[object] = []
+
+    def part(name: str) -> Callable[..., None]:
+        def see(student: object, contests: Contests, *_: object) -> None:
+            seen[name] = len(contests)
+
+        see.__name__ = name
+        return see
+
+    def paint(*given: object) -> Contests:
+        painters.append(given[-1])
+        return contests.select(slice(6))
+
+    def save(model: object, tokenizer: object, folder: Path, *_: object) -> None:
+        folder.mkdir()
+
+    for name in ("see", "read", "together", "harden"):
+        monkeypatch.setattr(training, name, part(name))
+    monkeypatch.setattr(training, "new_student", lambda seed: student)
+    monkeypatch.setattr(training, "load_contests", lambda *_: contests)
+    monkeypatch.setattr(training, "load_painted", paint)
+    monkeypatch.setattr(training, "load_perceptual", lambda: None)
+    monkeypatch.setattr(card, "save_measured", save)
+    against = [tmp_path / f"run-{number}" for number in range(runs)]
+    training.build(tmp_path / "judge", tmp_path, 1, 0, lambda line: None, against=against)
+    # What is slow to make is shown again and again.
+    expected = len(contests) + 4 * 6
+    assert seen == dict.fromkeys(("see", "read", "together", "harden"), expected)
+    assert painters == [against]
+    assert (tmp_path / "judge").is_dir()

@@ -1,7 +1,7 @@
 """The recipe of the embedded models, stage by stage: ``onefill pocket build``.
 
-scenes -> vae -> policy, and classifier and judges beside them. VAE, policy and judges go on
-where they were stopped; every stage writes its result whole or not at all.
+scenes -> vae -> policy, and classifier and judges beside them. A training that was stopped goes
+on from there; every stage writes its result whole or not at all.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -32,3 +32,21 @@ def muon_and_adamw(
             torch.optim.AdamW(others, fused=True, **adamw),
         ]
     return [torch.optim.AdamW([*matrices, *others], fused=True, **adamw)]
+
+
+def optimizers_for(
+    modules: Iterable[nn.Module], matrix_rate: float, other_rate: float
+) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices inside transformer layers, AdamW for everything else."""
+    matrices: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
+    for module in modules:
+        for name, parameter in module.named_parameters():
+            inside = ("blocks." in name or "layers." in name) and parameter.ndim == 2
+            (matrices if inside else others).append(parameter)
+    return muon_and_adamw(
+        matrices,
+        others,
+        muon={"lr": matrix_rate, "weight_decay": 0.02},
+        adamw={"lr": other_rate, "weight_decay": 0.01, "betas": (0.9, 0.98)},
+    )

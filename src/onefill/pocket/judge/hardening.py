@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from onefill.pocket.judge.loop import Losses, weighted
+from onefill.pocket.training_stage import Losses, weighted
 
 RADIUS = 14.0
 """Most that a grey level of a picture is moved; each contest draws its own bound up to it."""

@@ -23,7 +23,6 @@ from torch import Tensor, nn
 from onefill.pocket.contests.cache import join, load_contests
 from onefill.pocket.contests.painted import load_painted
 from onefill.pocket.contests.pairs import GRID
-from onefill.pocket.judge.loop import Losses, run_stage
 from onefill.pocket.judge.vision import (
     VISION_WEIGHTS,
     CellHead,
@@ -35,6 +34,7 @@ from onefill.pocket.judge.vision import (
     vision_loss,
 )
 from onefill.pocket.material.sources import HELD_OUT, TRAIN
+from onefill.pocket.training_stage import Losses, run_stage
 
 WIDTH = 160
 CONTESTS, HELD_OUT_CONTESTS = 20_000, 300

@@ -14,7 +14,7 @@ accuracy and the temperature of every task and dimension.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from itertools import cycle
@@ -41,7 +41,6 @@ from onefill.pocket.judge.architecture import (
 from onefill.pocket.judge.chains import STEPS, Chains
 from onefill.pocket.judge.hardening import in_both_lights
 from onefill.pocket.judge.language import Reader
-from onefill.pocket.judge.loop import Losses, optimizers_for, run_stage
 from onefill.pocket.judge.reading import (
     PairBatch,
     PairSource,
@@ -63,7 +62,9 @@ from onefill.pocket.judge.vision import (
 from onefill.pocket.material import vocabulary
 from onefill.pocket.material.scenes import SIZE
 from onefill.pocket.material.sources import HELD_OUT, TRAIN
+from onefill.pocket.optimizers import optimizers_for
 from onefill.pocket.scoring.perceptual import load_perceptual
+from onefill.pocket.training_stage import Log, Losses, run_stage
 from onefill.tasks.registry import load_tasks
 from onefill.tasks.types import Task
 
@@ -86,8 +87,6 @@ PARTS = {"see": 64.0, "read": 12.5, "together": 56.0, "harden": 172.5}
 
 PARTS_BEGUN = {"see": 14.0, "read": 3.0, "together": 18.0, "harden": 50.0}
 """The same of one that begins from another's weights, for which only the heads are new."""
-
-Log = Callable[[str], None]
 
 
 @dataclass

@@ -7,7 +7,6 @@ are held out from policy and judge too, though not the photographs behind them.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -23,12 +22,12 @@ from torch.nn import functional
 from onefill.pocket.material.pool import Pool, draw_pool
 from onefill.pocket.material.sources import HELD_OUT, RULER
 from onefill.pocket.material.vocabulary import WORDS
-from onefill.pocket.training_state import cosine_rate
+from onefill.pocket.training_stage import Losses, run_stage
 
 VIEW = 40
 """Side in pixels of what the classifier sees: the mask's box and a little round it."""
 
-_POOL_SIZE, _BATCH, _PEAK_RATE = 32_768, 64, 2e-3
+_POOL_SIZE, _HELD_OUT, _BATCH, _PEAK_RATE = 32_768, 1000, 64, 2e-3
 
 
 class Classifier(nn.Module):
@@ -85,40 +84,54 @@ def _fills(pool: Pool) -> tuple[Tensor, Tensor]:
 def train_classifier(
     out: Path, cache: Path, minutes: float, seed: int, log: Callable[[str], None]
 ) -> None:
-    """Train on composites of all drawings on training photographs, and save to ``out``."""
-    torch.manual_seed(seed)
+    """Train on composites of all drawings on training photographs, and save to ``out``.
+
+    A training that was stopped goes on from its state in the cache.
+
+    Raises:
+        OnefillError: pictures could not be fetched.
+    """
     views, labels = _fills(draw_pool(RULER, _POOL_SIZE, seed + 1, cache, "fill"))
-    model = Classifier().train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=_PEAK_RATE, weight_decay=0.02)
-    started, step = time.monotonic(), 0
-    while (done := (time.monotonic() - started) / (minutes * 60)) < 1:
-        for group in optimizer.param_groups:
-            group["lr"] = _PEAK_RATE * cosine_rate(done)
-        rows = torch.randint(len(views), (_BATCH,))
-        logits = model(_augment(views[rows]))
-        loss = functional.cross_entropy(logits, labels[rows], label_smoothing=0.05)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        step += 1
+    held_out = _fills(draw_pool(HELD_OUT, _HELD_OUT, seed + 2, cache, "fill"))
+    torch.manual_seed(seed)
+    model = Classifier()
+
+    def step(rng: np.random.Generator) -> Losses:
+        draw = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        rows = torch.randint(len(views), (_BATCH,), generator=draw)
+        logits = model.train()(_augment(views[rows], draw))
+        return {"names": functional.cross_entropy(logits, labels[rows], label_smoothing=0.05)}
+
+    def measure() -> dict[str, float]:
+        return {"held-out composites named": classifier_accuracy(model.eval(), *held_out)}
+
+    run_stage(
+        "classifier", cache / "classifier-state", {"model": model},
+        [torch.optim.AdamW(model.parameters(), lr=_PEAK_RATE, weight_decay=0.02)],
+        {}, step, measure, minutes, seed, log,
+    )  # fmt: skip
     out.parent.mkdir(parents=True, exist_ok=True)
-    save_file({key: value.contiguous() for key, value in model.state_dict().items()}, out)
-    share = classifier_accuracy(load_classifier(out), cache, seed)
-    log(f"classifier done: {step} steps, {share:.1%} of held-out composites named correctly")
+    staged = out.with_suffix(".part")
+    save_file({key: value.contiguous() for key, value in model.state_dict().items()}, staged)
+    staged.replace(out)
 
 
-def _augment(views: Tensor) -> Tensor:
+def _augment(views: Tensor, draw: torch.Generator) -> Tensor:
     """Shifts, flips, blur, noise and light: fills are softer and noisier than composites."""
-    if torch.rand(()) < 0.5:
+
+    def random(*shape: int) -> Tensor:
+        return torch.rand(shape, generator=draw)
+
+    if random() < 0.5:
         views = views.flip(3)
-    shift = torch.randint(-3, 4, (2,)).tolist()
+    shift = torch.randint(-3, 4, (2,), generator=draw).tolist()
     views = views.roll(shift, (2, 3))
-    if torch.rand(()) < 0.5:
-        factor = float(torch.empty(()).uniform_(0.35, 0.9))
+    if random() < 0.5:
+        factor = 0.35 + 0.55 * float(random())
         small = functional.interpolate(views, scale_factor=factor, mode="area")
         views = functional.interpolate(small, size=(VIEW, VIEW), mode="bilinear")
-    noise = torch.randn_like(views) * torch.rand(len(views), 1, 1, 1) * 0.08
-    light = 1 + 0.3 * (torch.rand(len(views), 1, 1, 1) - 0.5)
+    noise = torch.randn(views.shape, generator=draw) * random(len(views), 1, 1, 1) * 0.08
+    light = 1 + 0.3 * (random(len(views), 1, 1, 1) - 0.5)
     return ((views + noise) * light).clamp(0, 1)
 
 
@@ -129,8 +142,7 @@ def load_classifier(path: Path) -> Classifier:
     return model.eval()
 
 
-def classifier_accuracy(model: Classifier, cache: Path, seed: int, count: int = 1000) -> float:
-    """Share in [0, 1] of composites on held-out photographs named correctly."""
-    views, labels = _fills(draw_pool(HELD_OUT, count, seed + 2, cache, "fill"))
+def classifier_accuracy(model: Classifier, views: Tensor, labels: Tensor) -> float:
+    """Share in [0, 1] of views (N, 3, VIEW, VIEW) that the model names as labels (N,) say."""
     named = torch.cat([model.look(part).argmax(1) for part in views.split(250)])
     return float((named == labels).float().mean())

@@ -1,40 +1,21 @@
-"""One stage of a judge's training: a timed, logged, resumable loop over a step function."""
+"""One stage of a training: a timed, logged, resumable loop over a step function."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from onefill.pocket.optimizers import muon_and_adamw
 from onefill.pocket.training_state import cosine_rate, load_state, save_state
 
 Log = Callable[[str], None]
 Losses = dict[str, Tensor]
 
 _SAVE_EVERY, _SMOOTH = 90.0, 0.97
-
-
-def optimizers_for(
-    modules: Iterable[nn.Module], matrix_rate: float, other_rate: float
-) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices inside transformer layers, AdamW for everything else."""
-    matrices: list[nn.Parameter] = []
-    others: list[nn.Parameter] = []
-    for module in modules:
-        for name, parameter in module.named_parameters():
-            inside = ("blocks." in name or "layers." in name) and parameter.ndim == 2
-            (matrices if inside else others).append(parameter)
-    return muon_and_adamw(
-        matrices,
-        others,
-        muon={"lr": matrix_rate, "weight_decay": 0.02},
-        adamw={"lr": other_rate, "weight_decay": 0.01, "betas": (0.9, 0.98)},
-    )
 
 
 def run_stage(
