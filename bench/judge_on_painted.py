@@ -20,7 +20,7 @@ import numpy as np
 from fool_judge import questions, second_opinion, symmetric
 
 from onefill.allocator import keep_freed_memory
-from onefill.cli.edit_adapter import adapter_folder
+from onefill.cli.adapters import adapter_folder
 from onefill.errors import OnefillError
 from onefill.judge.loading import load_judge
 from onefill.judge.model import Judge

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from onefill.cli import console
-from onefill.cli.edit_adapter import adapter_folder
+from onefill.cli.adapters import adapter_folder
 from onefill.cli.edit_options import (
     AdapterFolder,
     AllowOutside,

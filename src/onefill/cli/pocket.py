@@ -72,7 +72,7 @@ def build(
     """Make the embedded models from pictures in free packages; a second run goes on."""
     import torch
 
-    from onefill.cli.edit_adapter import adapter_folder
+    from onefill.cli.adapters import adapter_folder
 
     if against and stage not in (Stage.JUDGE, Stage.ALL):
         raise BadInput(f"--against: goes with --stage judge, not {stage.value}")

@@ -238,6 +238,7 @@ def _read_sharding() -> Sharding | None:
 
 
 def _is_true(variable: str, otherwise: str = "") -> bool:
+    """A flag of the launcher; accelerate's own parser fails on the strategy that one may hold."""
     return os.environ.get(variable, otherwise).lower() in {"true", "1", "full_shard"}
 
 
