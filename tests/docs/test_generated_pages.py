@@ -112,7 +112,7 @@ def test_the_evidence_of_runs_is_what_was_measured(
     script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "rl-evidence.json"
-    monkeypatch.setattr(script, "EVIDENCE", file)
+    monkeypatch.setitem(script.EVIDENCE, "rl-evidence", file)
     page = "".join(
         f"<!-- generated: {n} -->\n<!-- end -->\n" for n in ("rl-evidence", "rl-evidence-cells")
     )
