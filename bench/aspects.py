@@ -17,7 +17,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,8 @@ from onefill.pocket.embedded import CLASSIFIER, resolve
 from onefill.pocket.material.sources import HELD_OUT, PHOTOGRAPHS, folder
 from onefill.pocket.material.vocabulary import WORDS
 from onefill.pocket.scoring.background import apart
-from onefill.pocket.scoring.classifier import load_classifier, views_of
+from onefill.pocket.scoring.classifier import Classifier, load_classifier
+from onefill.pocket.scoring.fill import named
 from onefill.pocket.scoring.held_out import HeldOut, Pictures, hand_out, paint_whole
 from onefill.pocket.scoring.inpainting import membrane, mirror
 from onefill.pocket.scoring.perceptual import Perceptual, load_perceptual
@@ -61,17 +63,11 @@ def draw_scenes(
             window = photo.convert("RGB").resize(shape, Image.Resampling.LANCZOS, box=box)
         pictures.append(np.asarray(window))
         masks.append(found.draw_mask(window, rng))
-        words = {"prompt": WORDS[number % len(WORDS)]} if task == "fill" else {}
+        word = WORDS[number % len(WORDS)]
+        words = {"prompt": word, "word": word} if task == "fill" else {}
         rows.append({"image": f"{task}-{number}", **words})
     shown = np.stack(pictures)
     return HeldOut(found, shown, np.stack(masks), shown, rows)
-
-
-def named(scenes: HeldOut, painted: Pictures) -> float:
-    """The share of fills that show what was asked for."""
-    shown = load_classifier(CLASSIFIER).look(views_of(painted, scenes.masks)).argmax(1).tolist()
-    asked = [WORDS.index(row["prompt"]) for row in scenes.rows]
-    return float(np.mean(np.equal(shown, asked)))
 
 
 def beside(scenes: HeldOut, painted: Pictures, perceptual: Perceptual) -> float:
@@ -85,16 +81,22 @@ def beside(scenes: HeldOut, painted: Pictures, perceptual: Perceptual) -> float:
 
 
 def measure(
-    policy: FluxFillPolicy, photos: Sequence[Path], shape: tuple[int, int], count: int, seed: int
+    policy: FluxFillPolicy,
+    classifier: Classifier,
+    perceptual: Perceptual,
+    draw: Callable[[str], HeldOut],
+    seed: int,
 ) -> dict[str, float]:
-    """Every figure of one shape."""
-    perceptual, found = load_perceptual(), {}
+    """Every figure of one shape, whose scenes of a task ``draw`` gives."""
+    found = {}
     for task in ("fill", *_WITHOUT):
-        scenes = draw_scenes(photos, task, shape, count, seed)
+        scenes = draw(task)
         painted = hand_out(policy, scenes, paint_whole(policy, scenes, seed), pieces=False)
-        figure = named(scenes, painted) if task == "fill" else beside(scenes, painted, perceptual)
-        found["named" if task == "fill" else f"{task} LPIPS"] = round(figure, 3)
-    return found
+        if task == "fill":
+            found["named"] = float(named(classifier, painted, scenes).mean())
+        else:
+            found[f"{task} LPIPS"] = beside(scenes, painted, perceptual)
+    return {name: round(figure, 3) for name, figure in found.items()}
 
 
 def main() -> None:
@@ -110,9 +112,11 @@ def main() -> None:
     try:
         photos = [folder(package, options.cache) / file for package, file in PHOTOGRAPHS[HELD_OUT]]
         policy = load_policy(options.model, offline=True)
+        classifier, perceptual = load_classifier(CLASSIFIER), load_perceptual()
         for shape in SHAPES:
             name = f"{shape[0]} x {shape[1]}"
-            shapes[name] = measure(policy, photos, shape, options.count, options.seed)
+            draw = partial(draw_scenes, photos, shape=shape, count=options.count, seed=options.seed)
+            shapes[name] = measure(policy, classifier, perceptual, draw, options.seed)
             print(f"{name}: {shapes[name]}", file=sys.stderr, flush=True)
     except OnefillError as error:
         parser.error(str(error))

@@ -3,9 +3,9 @@
 It shares neither architecture nor weights nor training pairs with the judge, and no policy is
 ever trained against it, so a reward that only fools the judge does not fool it. It sees one
 picture at a time, knows no language, and answers for the built-in dimensions only. The drawings
-and photographs behind its pairs are those of the same sources. Like the judge it has seen what the
-embedded policy paints beside the truth, or it could not tell which of two paintings is nearer to
-it; of what any run of ``onefill train`` paints it has seen nothing.
+and photographs behind its pairs are those of the same sources. It has seen what the embedded
+policy paints beside the truth, or it could not tell which of two paintings is nearer to that; of
+what any run of ``onefill train`` paints it has seen nothing.
 """
 
 from __future__ import annotations
