@@ -6,7 +6,15 @@ from PIL import Image, ImageDraw, ImageFont
 
 from onefill.pocket.material import scenes, vocabulary
 from onefill.pocket.material.pictures import DRAWING_SIZE, Pictures
-from onefill.pocket.material.scenes import SIZE, draw_scene
+from onefill.pocket.material.scenes import (
+    OBLONG,
+    SIZE,
+    SQUARE,
+    Shape,
+    draw_background,
+    draw_scene,
+    text_layer,
+)
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +74,51 @@ def test_every_prompt_is_made_of_known_pieces(pictures: Pictures) -> None:
         scene = draw_scene(pictures, rng)
         assert set(scene.prompt.split()) <= known
         assert scene.target.shape == (SIZE, SIZE, 3)
+
+
+@pytest.mark.parametrize("shape", OBLONG)
+def test_oblong_scenes_are_made_like_square_ones(pictures: Pictures, shape: Shape) -> None:
+    rng = np.random.default_rng(3)
+    for number in range(40):
+        task = sorted(scenes.TASK_SHARES)[number % len(scenes.TASK_SHARES)]
+        scene = draw_scene(pictures, rng, task, shape=shape)
+        assert scene.target.shape == scene.with_object.shape == scene.background.shape
+        assert scene.target.shape == (*shape, 3)
+        assert scene.mask.shape == shape
+        assert 0.04 < scene.mask.mean() < 0.85
+        if task != "extend":
+            changed = np.abs(scene.with_object.astype(int) - scene.background).max(2) > 0
+            assert not (changed & ~scene.mask).any()
+
+
+def test_oblong_shapes_have_about_as_many_pixels_and_fit_the_policy(pictures: Pictures) -> None:
+    for height, width in OBLONG:
+        assert height % 8 == width % 8 == 0
+        assert 0.9 * SIZE**2 <= height * width <= 1.1 * SIZE**2
+        assert (width, height) in OBLONG  # lying and upright alike
+    assert SQUARE not in OBLONG
+
+
+@pytest.mark.parametrize("shape", OBLONG)
+def test_a_photograph_is_not_stretched_to_an_oblong_scene(shape: Shape) -> None:
+    rows, columns = np.mgrid[:300, :500].astype(np.float64)
+    tilted = np.stack([rows / 2, columns / 4, 0 * rows], 2).astype(np.uint8)
+    slopes = Pictures({}, [Image.fromarray(tilted)], [])
+    rng, seen = np.random.default_rng(0), 0
+    while seen < 8:
+        picture, photograph = draw_background(slopes, rng, shape)
+        if photograph:
+            down, across = (np.abs(np.diff(picture[..., c], axis=c)).mean() for c in (0, 1))
+            # Twice as steep down as across in the photograph, so also in what is cut from it.
+            if picture.min() > 0 and picture.max() < 1:
+                assert 1.7 < down / across < 2.3
+                seen += 1
+
+
+def test_words_stay_inside_oblong_scenes(pictures: Pictures) -> None:
+    rng = np.random.default_rng(4)
+    for shape in OBLONG:
+        for word in vocabulary.TEXT_WORDS:
+            alpha = text_layer(pictures, rng, word, np.ones((*shape, 3), np.float32))[..., 3]
+            assert alpha.shape == shape
+            assert alpha.max() > 0.5

@@ -17,10 +17,11 @@ from diffusers import AutoencoderTiny
 
 from onefill.pocket.material import vocabulary
 from onefill.pocket.material.export import export_scenes
-from onefill.pocket.material.scenes import SIZE
+from onefill.pocket.material.scenes import OBLONG, SIZE
 from onefill.pocket.material.sources import source_list
 from onefill.pocket.policy import training as flow_training
 from onefill.pocket.policy.architecture import assemble
+from onefill.pocket.policy.latent_pool import TOKENS
 from onefill.pocket.policy.training import train_flow
 from onefill.pocket.policy.vae import train_vae
 from onefill.pocket.scoring.classifier import train_classifier
@@ -140,7 +141,7 @@ def policy_card(seed: int, minutes: float, samples: int) -> dict[str, Any]:
         "steps": 16,
         "guidance": 3.0,
         "negative_prompt": "",
-        "max_sequence_length": flow_training.TOKENS,
+        "max_sequence_length": TOKENS,
         "vocabulary": list(vocabulary.WORDS),
         "other_names": {c.word: c.also for c in vocabulary.CONCEPTS if c.also},
         "colours": {c.word: [*c.colours, c.unseen] for c in vocabulary.CONCEPTS if c.unseen},
@@ -156,7 +157,9 @@ def policy_card(seed: int, minutes: float, samples: int) -> dict[str, Any]:
         "facts": {
             "recipe": f"onefill pocket build --stage policy --minutes {minutes:g} --seed {seed}",
             "samples": samples,
-            "scenes": flow_training.POOL_SIZE + sum(flow_training.MORE.values()),
+            "scenes": flow_training.POOL_SIZE
+            + sum(flow_training.MORE.values())
+            + flow_training.OBLONG_SIZE * len(OBLONG),
             "weights": "float16 on disk, moving average of the training",
             "held out": f"drawings of {vocabulary.HELD_OUT_SET}, six photographs, one font",
         },

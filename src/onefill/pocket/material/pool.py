@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onefill.pocket.material.pictures import Pictures, load_pictures
-from onefill.pocket.material.scenes import SIZE, Scene, draw_scene
+from onefill.pocket.material.scenes import SQUARE, Scene, Shape, draw_scene
 from onefill.pocket.material.sources import Split
 from onefill.pocket.material.things import draw_coloured_wish
 from onefill.pocket.material.vocabulary import HUES
@@ -24,7 +24,7 @@ class Pool:
     """N scenes as arrays.
 
     Attributes:
-        targets: uint8 (N, SIZE, SIZE, 3); masks: bool (N, SIZE, SIZE).
+        targets: uint8 (N, height, width, 3); masks: bool (N, height, width).
         prompts, tasks, words: N strings each.
         kinds: N strings, a task or ``COLOURED``.
 
@@ -41,21 +41,28 @@ class Pool:
         return len(self.prompts)
 
 
-def draw_pool(split: Split, count: int, seed: int, cache: Path, kind: str | None = None) -> Pool:
-    """``count`` scenes of one split, from the cache where they were drawn before.
+def draw_pool(
+    split: Split,
+    count: int,
+    seed: int,
+    cache: Path,
+    kind: str | None = None,
+    shape: Shape = SQUARE,
+) -> Pool:
+    """``count`` scenes of one split and shape, from the cache where they were drawn before.
 
     All are of one kind, a task or ``COLOURED``, or else drawn as they come. The same arguments
     give the same scenes on the same machine.
     """
-    stem = cache / f"pool-{split}-{kind or 'all'}-{count}-{seed}"
+    stem = cache / f"pool-{pool_name(split, kind, shape)}-{count}-{seed}"
     arrays, texts = stem.with_suffix(".npz"), stem.with_suffix(".json")
     if not texts.exists():
         pictures, rng = load_pictures(split, cache), np.random.default_rng(seed)
-        targets = np.empty((count, SIZE, SIZE, 3), np.uint8)
-        masks = np.empty((count, SIZE, SIZE), bool)
+        targets = np.empty((count, *shape, 3), np.uint8)
+        masks = np.empty((count, *shape), bool)
         rows = []
         for index in range(count):
-            scene = _draw(pictures, rng, kind)
+            scene = _draw(pictures, rng, kind, shape)
             targets[index], masks[index] = scene.target, scene.mask
             rows.append((scene.prompt, scene.task, scene.word))
         cache.mkdir(parents=True, exist_ok=True)
@@ -71,7 +78,13 @@ def draw_pool(split: Split, count: int, seed: int, cache: Path, kind: str | None
     return Pool(loaded["targets"], loaded["masks"], list(prompts), list(tasks), list(words), kinds)
 
 
-def _draw(pictures: Pictures, rng: np.random.Generator, kind: str | None) -> Scene:
+def pool_name(split: Split, kind: str | None, shape: Shape) -> str:
+    """What a pool, and whatever is made from it, is called on disk."""
+    size = () if shape == SQUARE else (f"{shape[1]}x{shape[0]}",)
+    return "-".join((split, kind or "all", *size))
+
+
+def _draw(pictures: Pictures, rng: np.random.Generator, kind: str | None, shape: Shape) -> Scene:
     if kind == COLOURED:
-        return draw_scene(pictures, rng, task="fill", wished=draw_coloured_wish(rng))
-    return draw_scene(pictures, rng, task=kind)
+        return draw_scene(pictures, rng, "fill", wished=draw_coloured_wish(rng), shape=shape)
+    return draw_scene(pictures, rng, task=kind, shape=shape)

@@ -17,10 +17,17 @@ from onefill.pocket.material.pictures import Pictures
 from onefill.pocket.material.things import Wish, draw_thing, draw_wish
 
 SIZE = 64
-"""Side of a scene in pixels: the working size of the embedded models."""
+"""Side of a square scene in pixels: the working size of the embedded models."""
+
+Shape = tuple[int, int]
+"""Height and width of a scene in pixels."""
+
+SQUARE: Shape = (SIZE, SIZE)
+OBLONG: tuple[Shape, ...] = ((56, 72), (72, 56), (48, 80), (80, 48), (40, 96), (96, 40))
+"""What an edit may bring a photograph to in place of a square: about as many pixels, up to 12:5."""
 
 Rgb = NDArray[np.float32]
-"""Shape (SIZE, SIZE, 3), values in [0, 1]."""
+"""Shape (height, width, 3), values in [0, 1]."""
 
 TASK_SHARES = {"fill": 0.56, "removal": 0.12, "extend": 0.12, "text": 0.20}
 
@@ -30,10 +37,10 @@ class Scene:
     """One sample.
 
     Attributes:
-        target: what the model should produce, uint8 (SIZE, SIZE, 3).
-        mask: True where it paints, bool (SIZE, SIZE).
-        background: the picture before anything was put on it, uint8 (SIZE, SIZE, 3).
-        with_object: the picture with the object or word on it, uint8 (SIZE, SIZE, 3).
+        target: what the model should produce, uint8 (height, width, 3).
+        mask: True where it paints, bool (height, width).
+        background: the picture before anything was put on it, uint8 (height, width, 3).
+        with_object: the picture with the object or word on it, uint8 (height, width, 3).
         prompt: what the model is told.
         task: fill, extend, removal or text.
         word: the concept or text word in the scene.
@@ -59,12 +66,13 @@ def draw_scene(
     task: str | None = None,
     word: str | None = None,
     wished: Wish | None = None,
+    shape: Shape = SQUARE,
 ) -> Scene:
     """Draw a scene; task, word and how a thing is asked for are drawn too where not given."""
     if task is None:
         task = str(rng.choice(list(TASK_SHARES), p=list(TASK_SHARES.values())))
     while True:
-        background, photograph = draw_background(pictures, rng)
+        background, photograph = draw_background(pictures, rng, shape)
         wish: Wish | None = None
         if task == "text":
             chosen = word or str(rng.choice(vocabulary.TEXT_WORDS))
@@ -76,7 +84,7 @@ def draw_scene(
             layer = draw_thing(pictures, rng, wish, background)
             prompt = _prompt(task, wish, rng)
         if task == "extend":
-            mask = _border_mask(rng)
+            mask = _border_mask(rng, shape)
         else:
             covering = _covering_mask(layer[..., 3], rng, wish)
             if covering is None:
@@ -96,12 +104,14 @@ def to_bytes(picture: Rgb) -> NDArray[np.uint8]:
 
 
 def composite(background: Rgb, layer: Rgb) -> Rgb:
-    """An RGBA layer (SIZE, SIZE, 4) over a background."""
+    """An RGBA layer (height, width, 4) over a background."""
     alpha = layer[..., 3:]
     return (background * (1 - alpha) + layer[..., :3] * alpha).astype(np.float32)
 
 
-def draw_background(pictures: Pictures, rng: np.random.Generator) -> tuple[Rgb, bool]:
+def draw_background(
+    pictures: Pictures, rng: np.random.Generator, shape: Shape = SQUARE
+) -> tuple[Rgb, bool]:
     """A crop of a photograph (55 %), a drawn landscape (25 %) or a gradient or pattern (20 %).
 
     Returns:
@@ -109,19 +119,21 @@ def draw_background(pictures: Pictures, rng: np.random.Generator) -> tuple[Rgb, 
     """
     kind = rng.random()
     if kind < 0.55:
-        return _photograph_crop(pictures, rng), True
-    picture = _landscape(rng) if kind < 0.8 else _gradient(rng)
-    grain = rng.normal(0, rng.uniform(0, 0.012), (SIZE // 2, SIZE // 2, 1))
+        return _photograph_crop(pictures, rng, shape), True
+    picture = _landscape(rng, shape) if kind < 0.8 else _gradient(rng, shape)
+    grain = rng.normal(0, rng.uniform(0, 0.012), (shape[0] // 2, shape[1] // 2, 1))
     return np.clip(picture + grain.repeat(2, 0).repeat(2, 1), 0, 1).astype(np.float32), False
 
 
-def _photograph_crop(pictures: Pictures, rng: np.random.Generator) -> Rgb:
+def _photograph_crop(pictures: Pictures, rng: np.random.Generator, shape: Shape) -> Rgb:
     photograph = pictures.photographs[rng.integers(len(pictures.photographs))]
-    side = round(min(photograph.size) * rng.uniform(0.35, 1))
-    x = int(rng.integers(photograph.width - side + 1))
-    y = int(rng.integers(photograph.height - side + 1))
+    most = min(photograph.height / shape[0], photograph.width / shape[1])
+    scale = most * rng.uniform(0.35, 1)
+    height, width = (round(side * scale) for side in shape)
+    x = int(rng.integers(photograph.width - width + 1))
+    y = int(rng.integers(photograph.height - height + 1))
     crop = photograph.resize(
-        (SIZE, SIZE), Image.Resampling.BILINEAR, box=(x, y, x + side, y + side), reducing_gap=2.0
+        shape[::-1], Image.Resampling.BILINEAR, box=(x, y, x + width, y + height), reducing_gap=2.0
     )
     if rng.random() < 0.5:
         crop = crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
@@ -134,29 +146,37 @@ def _photograph_crop(pictures: Pictures, rng: np.random.Generator) -> Rgb:
     return np.clip((picture - 0.5) * contrast + 0.5 + lift + tint, 0, 1).astype(np.float32)
 
 
-_Y = np.linspace(0, 1, SIZE, dtype=np.float32)[:, None, None]
-_X = np.linspace(0, 1, SIZE, dtype=np.float32)[None, :, None]
 _GROUND = np.array(
     [[0.3, 0.6, 0.25], [0.8, 0.7, 0.45], [0.45, 0.45, 0.5], [0.2, 0.4, 0.6], [0.9, 0.92, 0.95]]
 )
 
 
-def _landscape(rng: np.random.Generator) -> Rgb:
+def _down_and_across(shape: Shape) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Where rows (height, 1, 1) and columns (1, width, 1) are, from 0 to 1."""
+    rows, columns = (np.linspace(0, 1, side, dtype=np.float32) for side in shape)
+    return rows[:, None, None], columns[None, :, None]
+
+
+def _landscape(rng: np.random.Generator, shape: Shape) -> Rgb:
+    down, across = _down_and_across(shape)
     top = np.array([0.45, 0.7, 0.95]) + rng.uniform(-0.25, 0.15, 3)
     bottom = np.clip(top + rng.uniform(0, 0.35), 0, 1)
-    picture = top + (bottom - top) * _Y + 0 * _X
+    picture = top + (bottom - top) * down + 0 * across
     height = rng.uniform(0.45, 0.8)
     for _ in range(rng.integers(1, 4)):
         colour = _GROUND[rng.integers(len(_GROUND))] + rng.uniform(-0.12, 0.12, 3)
-        line = height + rng.uniform(0.02, 0.1) * np.sin(_X * rng.uniform(2, 9) + rng.uniform(0, 6))
-        picture = np.where(line < _Y, colour * (1 - 0.25 * (_Y - line)), picture)
+        line = height + rng.uniform(0.02, 0.1) * np.sin(
+            across * rng.uniform(2, 9) + rng.uniform(0, 6)
+        )
+        picture = np.where(line < down, colour * (1 - 0.25 * (down - line)), picture)
         height += rng.uniform(0.08, 0.2)
     return picture.astype(np.float32)
 
 
-def _gradient(rng: np.random.Generator) -> Rgb:
+def _gradient(rng: np.random.Generator, shape: Shape) -> Rgb:
+    down, across = _down_and_across(shape)
     first, second, angle = rng.random(3), rng.random(3), rng.uniform(0, 2 * np.pi)
-    ramp = (_X - 0.5) * np.cos(angle) + (_Y - 0.5) * np.sin(angle) + 0.5
+    ramp = (across - 0.5) * np.cos(angle) + (down - 0.5) * np.sin(angle) + 0.5
     if rng.random() < 0.4:
         ramp = (np.sin(ramp * rng.uniform(10, 40)) > 0) * 0.25 + ramp * 0.3
     return (first + (second - first) * np.clip(ramp, 0, 1)).astype(np.float32)
@@ -175,18 +195,19 @@ def text_layer(pictures: Pictures, rng: np.random.Generator, word: str, backgrou
     stencil = Image.new("L", (int(right - left) + 2 * pad, int(bottom - top) + 2 * pad))
     ImageDraw.Draw(stencil).text((pad - left, pad - top), word, font=font, fill=255)
     stencil = stencil.rotate(rng.uniform(-6, 6), Image.Resampling.BILINEAR)
+    high, wide = background.shape[:2]
     scale = min(
-        SIZE * rng.uniform(0.7, 0.95) / stencil.width, SIZE * rng.uniform(0.4, 0.7) / stencil.height
+        wide * rng.uniform(0.7, 0.95) / stencil.width, high * rng.uniform(0.4, 0.7) / stencil.height
     )
     width, height = max(8, round(stencil.width * scale)), max(8, round(stencil.height * scale))
     stencil = stencil.resize((width, height), Image.Resampling.LANCZOS)
-    x = int(rng.integers(0, SIZE - width + 1))
-    y = int(rng.integers(0, SIZE - height + 1))
-    alpha = Image.new("L", (SIZE, SIZE))
+    x = int(rng.integers(0, wide - width + 1))
+    y = int(rng.integers(0, high - height + 1))
+    alpha = Image.new("L", (wide, high))
     alpha.paste(stencil, (x, y))
     behind = background[y : y + height, x : x + width].mean((0, 1))
     distances = np.abs(_INKS - behind).sum(1) + rng.uniform(0, 0.5, len(_INKS))
-    layer = np.empty((SIZE, SIZE, 4), np.float32)
+    layer = np.empty((high, wide, 4), np.float32)
     layer[..., :3] = _INKS[int(distances.argmax())]
     layer[..., 3] = np.asarray(alpha, np.float32) / 255
     return layer
@@ -205,8 +226,8 @@ def _covering_mask(
     left, right = int(columns.min()), int(columns.max()) + 1
     top, bottom = int(rows.min()), int(rows.max()) + 1
     room = (0.08, 0.22) if wish is not None and wish.size == "small" else (0.01, 0.08)
-    kind, margin = rng.random(), rng.uniform(*room) * SIZE
-    canvas = Image.new("L", (SIZE, SIZE))
+    kind, margin = rng.random(), rng.uniform(*room) * min(alpha.shape)
+    canvas = Image.new("L", alpha.shape[::-1])
     draw = ImageDraw.Draw(canvas)
     if wish is None or kind < 0.55:
         draw.rectangle(
@@ -222,24 +243,23 @@ def _covering_mask(
     return np.asarray(canvas) > 127
 
 
-def _border_mask(rng: np.random.Generator) -> NDArray[np.bool_]:
-    mask = np.ones((SIZE, SIZE), bool)
-    side, depth = rng.integers(6), round(SIZE * rng.uniform(0.12, 0.3))
-    if side == 4:
-        mask[depth:-depth, depth:-depth] = False
-    elif side == 5:
+def _border_mask(rng: np.random.Generator, shape: Shape) -> NDArray[np.bool_]:
+    mask = np.ones(shape, bool)
+    kind, share = rng.integers(6), rng.uniform(0.12, 0.3)
+    down, across = (round(side * share) for side in shape)
+    if kind == 4:
+        mask[down:-down, across:-across] = False
+    elif kind == 5:
         if rng.random() < 0.5:
-            mask[depth:-depth] = False
+            mask[down:-down] = False
         else:
-            mask[:, depth:-depth] = False
+            mask[:, across:-across] = False
+    elif kind < 2:
+        deep = round(down * 1.5)
+        mask[slice(deep, None) if kind == 0 else slice(None, -deep)] = False
     else:
-        deep = round(depth * 1.5)
-        if side < 2:
-            rows = slice(deep, None) if side == 0 else slice(None, -deep)
-            mask[rows] = False
-        else:
-            columns = slice(deep, None) if side == 2 else slice(None, -deep)
-            mask[:, columns] = False
+        deep = round(across * 1.5)
+        mask[:, slice(deep, None) if kind == 2 else slice(None, -deep)] = False
     return mask
 
 

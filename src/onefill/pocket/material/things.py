@@ -16,7 +16,7 @@ Layer = NDArray[np.float32]
 
 _SHARES = {"": (0.4, 0.78), "small": (0.24, 0.36), "big": (0.68, 0.88)}
 _SHARES_OF_SEVERAL = {2: (0.34, 0.46), 3: (0.27, 0.34)}
-"""Side of a drawing as a share of the scene's, by what is asked for."""
+"""Side of a drawing as a share of the scene's shorter one, by what is asked for."""
 
 
 @dataclass(frozen=True)
@@ -88,19 +88,19 @@ def _wish_in(rng: np.random.Generator, word: str, colour: str) -> Wish:
 def draw_thing(
     pictures: Pictures, rng: np.random.Generator, wish: Wish, background: NDArray[np.float32]
 ) -> Layer:
-    """A layer of the background's size (S, S, 3) with what is wished for, lit for that place."""
-    scene = len(background)
+    """A layer of the background's size (H, W, 3) with what is wished for, lit for that place."""
+    height, width = background.shape[:2]
     drawings = pictures.drawings[wish.word]
     drawing = drawings[rng.integers(len(drawings))]
     if wish.colour:
         drawing = recolour(drawing, wish.colour)
     shares = _SHARES[wish.size] if wish.count == 1 else _SHARES_OF_SEVERAL[wish.count]
-    side = round(scene * rng.uniform(*shares))
+    side = round(min(height, width) * rng.uniform(*shares))
     slack = side // 12
     across = side + round(0.94 * side) * (wish.count - 1)
-    x = int(rng.integers(-slack, max(-slack, scene - across + slack) + 1))
-    y = int(rng.integers(-slack, scene - side + slack + 1))
-    layer = Image.new("RGBA", (scene, scene))
+    x = int(rng.integers(-slack, max(-slack, width - across + slack) + 1))
+    y = int(rng.integers(-slack, height - side + slack + 1))
+    layer = Image.new("RGBA", (width, height))
     if rng.random() < 0.4:
         _cast_shadow(layer, rng, x, y, across, side)
     for number in range(wish.count):
@@ -108,7 +108,7 @@ def draw_thing(
         one = one.rotate(rng.uniform(-10, 10), Image.Resampling.BILINEAR)
         one = one.resize((side, side), Image.Resampling.BILINEAR, reducing_gap=2.0)
         jitter = 0 if wish.count == 1 else int(rng.integers(-slack, slack + 1))
-        placed = Image.new("RGBA", (scene, scene))
+        placed = Image.new("RGBA", (width, height))
         placed.paste(one, (x + number * round(0.94 * side), y + jitter))
         layer = Image.alpha_composite(layer, placed)
     return _lit(layer, rng, background)
@@ -138,9 +138,10 @@ def _lit(layer: Image.Image, rng: np.random.Generator, background: NDArray[np.fl
     bright, tint = rng.uniform(0, 1), rng.uniform(0, 0.2)
     gain = 1 + bright * (0.8 + 0.36 * float(luminance.mean()) - 1)
     colour = background.mean((0, 1))
-    half = len(background) // 2
+    width = background.shape[1]
+    half = width // 2
     slope = float(luminance[:, half:].mean() - luminance[:, :half].mean())
-    light = 1 + np.clip(0.8 * slope, -0.25, 0.25) * np.linspace(-1, 1, len(background))[:, None]
+    light = 1 + np.clip(0.8 * slope, -0.25, 0.25) * np.linspace(-1, 1, width)[:, None]
     shade = gain * light * (1 - tint + tint * colour / max(0.2, float(colour.max())))
     rgba[..., :3] = np.clip(rgba[..., :3] * shade.astype(np.float32), 0, 1)
     return rgba

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,29 +16,36 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderTiny, FluxTransformer2DModel
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5Tokenizer
 
 from onefill.pocket.material import vocabulary
-from onefill.pocket.material.pool import COLOURED, Pool, draw_pool
-from onefill.pocket.material.scenes import SIZE
-from onefill.pocket.material.sources import HELD_OUT, TRAIN, Split
+from onefill.pocket.material.pool import COLOURED
+from onefill.pocket.material.scenes import OBLONG
+from onefill.pocket.material.sources import HELD_OUT, TRAIN
 from onefill.pocket.optimizers import muon_and_adamw
 from onefill.pocket.policy.architecture import (
     build_text_encoders,
     build_tokenizers,
     build_transformer,
 )
-from onefill.pocket.policy.vae import to_model_range
+from onefill.pocket.policy.latent_pool import (
+    TOKENS,
+    LatentPool,
+    LatentPools,
+    drawn_by,
+    join,
+    prompt_ids,
+    smoothness_weights,
+)
 from onefill.pocket.training_state import cosine_rate, load_state, save_state
-from onefill.policy.packing import image_ids, pack_latents, pack_mask
 
 POOL_SIZE, HELD_OUT_SIZE = 32_768, 256
 MORE = {"removal": 14_000, COLOURED: 14_000, "text": 14_000}
 """Scenes of one kind that the second phase draws from beside the pool of all."""
-TOKENS = 12
-"""T5 tokens of a prompt: ten words and the end token fit."""
+OBLONG_SIZE, OBLONG_SHARE = 6_000, 0.4
+"""Scenes of each shape that is no square, and the share of the second phase's batches that all of
+them have together."""
 
 BATCH, PEAK_RATE, MUON_RATE, PROMPT_DROPOUT, EMA_DECAY = 32, 1e-3, 2e-3, 0.1, 0.999
 BEGUN_RATE = 0.6
@@ -54,23 +60,20 @@ SHARES = {"fill": 0.12, COLOURED: 0.18, "text": 0.42, "removal": 0.16, "extend":
 
 
 @dataclass(frozen=True)
-class LatentPool:
-    """Scenes as the transformer sees them, float16 where large.
+class Course:
+    """Scenes of one shape, and how a phase of the training uses them.
 
     Attributes:
-        clean, masked: packed latents (N, tokens, 4c) of the target and of the masked picture.
-        masks: packed masks (N, tokens, 4 f^2) in {0, 1}, uint8.
-        t5_ids, clip_ids: token ids of the prompts.
-        kinds: N names out of ``SHARES``.
-
+        pool: the scenes.
+        share: probability, up to a factor, that a batch is of this shape.
+        drawn: the same of each scene (N,).
+        weights: of each scene's loss (N,).
     """
 
-    clean: Tensor
-    masked: Tensor
-    masks: Tensor
-    t5_ids: Tensor
-    clip_ids: Tensor
-    kinds: list[str]
+    pool: LatentPool
+    share: float
+    drawn: Tensor
+    weights: Tensor
 
 
 class FlowModel(nn.Module):
@@ -81,8 +84,6 @@ class FlowModel(nn.Module):
     ) -> None:
         super().__init__()
         self.transformer, self.clip, self.t5 = transformer, clip, t5
-        side = SIZE // 4
-        self.register_buffer("image_ids", image_ids(side, side), persistent=False)
         self.register_buffer("text_ids", torch.zeros(TOKENS, 3), persistent=False)
 
     def forward(
@@ -103,7 +104,7 @@ class FlowModel(nn.Module):
             pooled_projections=self.clip(clip_ids).pooler_output,
             encoder_hidden_states=self.t5(t5_ids).last_hidden_state,
             txt_ids=self.text_ids,
-            img_ids=self.image_ids,
+            img_ids=pool.image_ids,
             return_dict=False,
         )[0]
         return velocity
@@ -114,57 +115,6 @@ def new_flow_model() -> tuple[FlowModel, CLIPTokenizer, T5Tokenizer]:
     clip_tokenizer, t5_tokenizer = build_tokenizers(vocabulary.prompt_pieces())
     clip, t5 = build_text_encoders(clip_tokenizer, t5_tokenizer)
     return FlowModel(build_transformer(), clip, t5), clip_tokenizer, t5_tokenizer
-
-
-def prompt_ids(
-    prompts: list[str], clip_tokenizer: CLIPTokenizer, t5_tokenizer: T5Tokenizer
-) -> tuple[Tensor, Tensor]:
-    """T5 ids (N, TOKENS) and CLIP ids (N, positions), padded as the stock pipeline pads."""
-    t5 = t5_tokenizer(
-        prompts, padding="max_length", max_length=TOKENS, truncation=True, return_tensors="pt"
-    )
-    clip = clip_tokenizer(prompts, padding="max_length", truncation=True, return_tensors="pt")
-    return t5.input_ids, clip.input_ids
-
-
-def encode_pool(
-    pool: Pool,
-    vae: AutoencoderTiny,
-    tokenizers: tuple[CLIPTokenizer, T5Tokenizer],
-    file: Path,
-) -> LatentPool:
-    """Latents of a pool, from ``file`` where they were computed before."""
-    if not file.exists():
-        vae = vae.eval().to(memory_format=torch.channels_last)
-        clean, masked, masks = [], [], []
-        for start in range(0, len(pool), 64):
-            picture = to_model_range(pool.targets[start : start + 64])
-            mask = torch.from_numpy(pool.masks[start : start + 64]).float()[:, None]
-            with torch.no_grad():
-                both = _latents(vae, torch.cat([picture, picture * (1 - mask)]))
-            half = pack_latents(both).half()
-            clean.append(half[: len(mask)])
-            masked.append(half[len(mask) :])
-            masks.append(pack_mask(mask, 4).to(torch.uint8))
-        file.parent.mkdir(parents=True, exist_ok=True)
-        staged = file.with_suffix(".part")
-        tensors = {"clean": clean, "masked": masked, "masks": masks}
-        save_file({name: torch.cat(parts) for name, parts in tensors.items()}, staged)
-        staged.rename(file)
-    return LatentPool(
-        **load_file(file),
-        **dict(zip(("t5_ids", "clip_ids"), prompt_ids(pool.prompts, *tokenizers), strict=True)),
-        kinds=pool.kinds,
-    )
-
-
-def _latents(vae: AutoencoderTiny, pictures: Tensor) -> Tensor:
-    parts = [
-        vae.encode(part.to(memory_format=torch.channels_last)).latents
-        for part in pictures.split(16)
-    ]
-    latents = torch.cat(parts).contiguous()
-    return (latents - vae.config.shift_factor) * vae.config.scaling_factor
 
 
 def flow_loss(
@@ -190,51 +140,6 @@ def flow_loss(
     return (weight * error).sum(1) / weight.sum(1)
 
 
-def latent_pool(
-    split: Split,
-    count: int,
-    seed: int,
-    cache: Path,
-    vae: AutoencoderTiny,
-    tag: str,
-    tokenizers: tuple[CLIPTokenizer, T5Tokenizer],
-    kind: str | None = None,
-) -> LatentPool:
-    """The pool of one split, or of one kind of it, in latents of the VAE called ``tag``."""
-    name = split if kind is None else f"{split}-{kind}"
-    file = cache / f"latents-{name}-{count}-{seed}-{tag}.safetensors"
-    return encode_pool(draw_pool(split, count, seed, cache, kind), vae, tokenizers, file)
-
-
-def _join(first: LatentPool, second: LatentPool) -> LatentPool:
-    tensors = ("clean", "masked", "masks", "t5_ids", "clip_ids")
-    return LatentPool(
-        **{name: torch.cat([getattr(first, name), getattr(second, name)]) for name in tensors},
-        kinds=first.kinds + second.kinds,
-    )
-
-
-def smoothness_weights(pool: LatentPool) -> Tensor:
-    """Loss weights (N,) of the second phase: smooth backgrounds count more, within [0.3, 6].
-
-    An error that nobody sees on gravel is a stain on a clear sky, and its share of the squared
-    error is small, so removals and extensions are weighed by the inverse of the variance of
-    their masked latents (the mean stays 1). Fills and texts weigh 1.
-    """
-    variances = torch.empty(len(pool.kinds))
-    for rows in torch.arange(len(pool.kinds)).split(512):
-        touched = pool.masks[rows].amax(2, keepdim=True).float()
-        clean, count = pool.clean[rows].float(), touched.sum(1, keepdim=True)
-        mean = (clean * touched).sum(1, keepdim=True) / count
-        spread = ((clean - mean).square() * touched).sum(1, keepdim=True) / count
-        variances[rows] = spread.mean((1, 2))
-    ground = torch.tensor([kind in ("removal", "extend") for kind in pool.kinds])
-    weights = torch.ones(len(pool.kinds))
-    inverse = 1 / (variances[ground] + 0.02)
-    weights[ground] = (inverse / inverse.mean()).clamp(0.3, 6)
-    return weights
-
-
 def optimizers_for(model: FlowModel) -> list[torch.optim.Optimizer]:
     """Muon reached the same held-out loss as AdamW alone with two thirds of the samples."""
     named = list(model.transformer.named_parameters())
@@ -249,12 +154,6 @@ def optimizers_for(model: FlowModel) -> list[torch.optim.Optimizer]:
     for group in _groups(optimizers):
         group["peak"] = group["lr"]
     return optimizers
-
-
-def _by_shares(kinds: list[str]) -> Tensor:
-    """Probabilities (N,), up to a factor, that draw kinds by ``SHARES``."""
-    counts = Counter(kinds)
-    return torch.tensor([SHARES[kind] / counts[kind] for kind in kinds])
 
 
 def _groups(optimizers: list[torch.optim.Optimizer]) -> list[dict[str, Any]]:
@@ -272,9 +171,9 @@ def train_flow(
     """Train, or go on training, for ``minutes`` in all; ``load_average`` reads the result.
 
     The learning rate follows a cosine in each of two phases: the first draws every scene alike,
-    the second, ``SECOND_PHASE`` of the time, draws kinds by ``SHARES`` from more scenes of some
-    and weighs smooth backgrounds up. Weights are random at first, or those of the policy in
-    ``begin``, which has the first phase behind it.
+    the second, ``SECOND_PHASE`` of the time, draws kinds by ``SHARES`` from more scenes of some,
+    in oblong shapes too, and weighs smooth backgrounds up. Weights are random at first, or those of
+    the policy in ``begin``, which has the first phase behind it.
     """
     from onefill.pocket.warm_start import begin_policy
 
@@ -282,11 +181,10 @@ def train_flow(
     model, *tokenizers = new_flow_model()
     if begin is not None:
         begin_policy(model, tokenizers[0], tokenizers[1], begin)
-    vae = AutoencoderTiny.from_pretrained(vae_folder)
-    tag = f"{vae.config.scaling_factor:.6f}"
     both = (tokenizers[0], tokenizers[1])
-    pool = latent_pool(TRAIN, POOL_SIZE, seed, cache, vae, tag, both)
-    held_out = latent_pool(HELD_OUT, HELD_OUT_SIZE, seed, cache, vae, tag, both)
+    pools = LatentPools(AutoencoderTiny.from_pretrained(vae_folder), both, cache)
+    pool = pools.draw(TRAIN, POOL_SIZE, seed)
+    held_out = pools.draw(HELD_OUT, HELD_OUT_SIZE, seed)
     empty = prompt_ids([""], *both)
     average = copy.deepcopy(model).requires_grad_(False)
     optimizers = optimizers_for(model)
@@ -296,7 +194,8 @@ def train_flow(
     generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
     second = 60 * minutes * (SECOND_PHASE if begin is None else 1)
     first, peak = 60 * minutes - second, 1.0 if begin is None else BEGUN_RATE
-    shares = weights = torch.ones(len(pool.kinds))
+    alike = torch.ones(len(pool.kinds))
+    courses = [Course(pool, 1.0, alike, alike)]
     started, told, turned = time.monotonic() - seconds, seconds, False
     while (seconds := time.monotonic() - started) < first + second:
         if seconds >= first and not turned:
@@ -304,10 +203,7 @@ def train_flow(
             if not progress.get("turned"):
                 # The average is ahead of the model while the learning rate is high.
                 model.load_state_dict(average.state_dict())
-            for kind, count in MORE.items():
-                more = latent_pool(TRAIN, count, seed + 11, cache, vae, tag, both, kind)
-                pool = _join(pool, more)
-            shares, weights = _by_shares(pool.kinds), smoothness_weights(pool)
+            courses = _second_courses(pools, pool, seed)
             started = time.monotonic() - seconds  # drawing them is no training
         rate = (
             cosine_rate(seconds / first)
@@ -316,13 +212,14 @@ def train_flow(
         )
         for group in _groups(optimizers):
             group["lr"] = group["peak"] * rate * peak
-        rows = torch.multinomial(shares, BATCH, replacement=True, generator=generator)
+        course = courses[int(torch.multinomial(_shares(courses), 1, generator=generator))]
+        rows = torch.multinomial(course.drawn, BATCH, replacement=True, generator=generator)
         # Logit-normal noise levels, a little to the noisy side, where shapes are decided.
         sigma = torch.sigmoid(torch.randn(BATCH, generator=generator) + 0.3)
-        noise = torch.randn(pool.clean[rows].shape, generator=generator)
+        noise = torch.randn(course.pool.clean[rows].shape, generator=generator)
         dropped = torch.rand(BATCH, generator=generator) < PROMPT_DROPOUT
-        losses = flow_loss(model, pool, rows, sigma, noise, empty, dropped)
-        loss = (weights[rows] * losses).mean()
+        losses = flow_loss(model, course.pool, rows, sigma, noise, empty, dropped)
+        loss = (course.weights[rows] * losses).mean()
         model.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -343,6 +240,24 @@ def train_flow(
             )
     save_state(state, parts, optimizers, {"seconds": seconds, "step": step, "turned": turned})
     log(f"policy done: {step * BATCH} samples in {seconds / 60:.1f} min")
+
+
+def _second_courses(pools: LatentPools, square: LatentPool, seed: int) -> list[Course]:
+    """Squares, with more scenes of some kinds, and every oblong shape."""
+    for kind, count in MORE.items():
+        square = join(square, pools.draw(TRAIN, count, seed + 11, kind))
+    drawn = [(square, 1 - OBLONG_SHARE)]
+    for number, shape in enumerate(OBLONG):
+        oblong = pools.draw(TRAIN, OBLONG_SIZE, seed + 21 + number, shape=shape)
+        drawn.append((oblong, OBLONG_SHARE / len(OBLONG)))
+    return [
+        Course(pool, share, drawn_by(SHARES, pool), smoothness_weights(pool))
+        for pool, share in drawn
+    ]
+
+
+def _shares(courses: list[Course]) -> Tensor:
+    return torch.tensor([course.share for course in courses])
 
 
 def load_average(cache: Path) -> tuple[FlowModel, CLIPTokenizer, T5Tokenizer, dict[str, float]]:
