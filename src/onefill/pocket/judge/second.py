@@ -17,9 +17,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from onefill.files import replace_bytes
 from onefill.pocket.contests.cache import join, load_contests
 from onefill.pocket.contests.painted import load_painted
 from onefill.pocket.contests.pairs import GRID
@@ -120,11 +121,8 @@ def train_second_judge(
         minutes, seed, log,
     )  # fmt: skip
     weights.parent.mkdir(parents=True, exist_ok=True)
-    staged = weights.with_suffix(".part")
-    save_file(
-        {name: value.half().contiguous() for name, value in model.state_dict().items()}, staged
-    )
-    staged.replace(weights)
+    halves = {name: value.half().contiguous() for name, value in model.state_dict().items()}
+    replace_bytes(weights, save(halves))
 
 
 def load_second_judge(weights: Path) -> SecondJudge:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderTiny
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 from transformers import CLIPTokenizer, T5Tokenizer
 
+from onefill.files import replace_bytes
 from onefill.pocket.material.pool import Pool, draw_pool, pool_name
 from onefill.pocket.material.scenes import SQUARE, Shape
 from onefill.pocket.material.sources import Split
@@ -87,9 +88,7 @@ class LatentPools:
         tag = f"{count}-{seed}-{self._vae.config.scaling_factor:.6f}"
         file = self._cache / f"latents-{pool_name(split, kind, shape)}-{tag}.safetensors"
         if not file.exists():
-            staged = file.with_suffix(".part")
-            save_file(self._encode(pool), staged)
-            staged.rename(file)
+            replace_bytes(file, save(self._encode(pool)))
         t5_ids, clip_ids = prompt_ids(pool.prompts, *self._tokenizers)
         return LatentPool(
             **load_file(file),

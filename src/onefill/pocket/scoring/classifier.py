@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn import functional
 
+from onefill.files import replace_bytes
 from onefill.pocket.material.pool import Pool, draw_pool
 from onefill.pocket.material.sources import HELD_OUT, RULER
 from onefill.pocket.material.vocabulary import WORDS
@@ -111,9 +112,8 @@ def train_classifier(
         {}, step, measure, minutes, seed, log,
     )  # fmt: skip
     out.parent.mkdir(parents=True, exist_ok=True)
-    staged = out.with_suffix(".part")
-    save_file({key: value.contiguous() for key, value in model.state_dict().items()}, staged)
-    staged.replace(out)
+    tensors = {key: value.contiguous() for key, value in model.state_dict().items()}
+    replace_bytes(out, save(tensors))
 
 
 def _augment(views: Tensor, draw: torch.Generator) -> Tensor:
