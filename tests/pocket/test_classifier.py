@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +10,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from onefill.pocket import training_stage
 from onefill.pocket.material.pool import Pool
 from onefill.pocket.material.scenes import SIZE
 from onefill.pocket.material.sources import HELD_OUT, RULER, Split
 from onefill.pocket.material.vocabulary import WORDS
 from onefill.pocket.scoring import classifier
+from onefill.pocket.training_plan import Length, Plan
 
 NAMES = {WORDS[2]: (200, 30, 30), WORDS[5]: (30, 60, 200)}
 
@@ -42,22 +42,19 @@ def test_the_classifier_learns_names_and_goes_on_where_it_was_stopped(
         return pool(split, *rest)
 
     monkeypatch.setattr(classifier, "draw_pool", draw)
-    # A clock that strikes whenever it is looked at: as many steps on a slow machine.
-    ticks = itertools.count()
-    monkeypatch.setattr(training_stage.time, "monotonic", lambda: next(ticks) / 20)
     out, lines = tmp_path / "weights" / "classifier.safetensors", []
-    classifier.train_classifier(out, tmp_path, 3 / 60, 0, lines.append)
+    plan = Plan(tmp_path, Length(steps=60), 0, lines.append)
+    classifier.train_classifier(out, plan)
     assert splits == [RULER, HELD_OUT]
     assert lines[-1].endswith("held-out composites named 1.000")
     before = load_file(out)
-    classifier.train_classifier(out, tmp_path, 3 / 60, 0, lines.append)
+    classifier.train_classifier(out, plan)
     assert all(torch.equal(value, before[name]) for name, value in load_file(out).items())
     views = classifier.views_of(
         *(getattr(pool(RULER, 0, 0, tmp_path, "fill"), k) for k in ("targets", "masks"))
     )
     named = classifier.load_classifier(out).look(views[:2]).argmax(1)
     assert [WORDS[place] for place in named] == list(NAMES)
-    classifier.train_classifier(out, tmp_path, 4 / 60, 0, lines.append)
-    steps = [int(line.split("step ")[1].split(":")[0]) for line in lines]
-    assert steps[-1] > steps[-2]
+    classifier.train_classifier(out, replace(plan, length=Length(steps=62)))
+    assert [line.split("step ")[1].split(",")[0] for line in lines] == ["60", "62"]
     assert [file.name for file in out.parent.iterdir()] == [out.name]

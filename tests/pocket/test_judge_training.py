@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +13,6 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from onefill.judge.preprocess import cut_patches
 from onefill.judge.query import build_messages, build_query
-from onefill.pocket import training_stage
 from onefill.pocket.contests.cache import TASKS, Contests
 from onefill.pocket.contests.pairs import ALIGNMENT, CELLS, DIMENSIONS, GAP, GRID, LABELS, NOTHING
 from onefill.pocket.judge import card, training
@@ -26,6 +25,7 @@ from onefill.pocket.judge.vision import contest_batch, vision_loss
 from onefill.pocket.material import vocabulary
 from onefill.pocket.material.scenes import SIZE
 from onefill.pocket.material.sources import HELD_OUT, TRAIN
+from onefill.pocket.training_plan import Length, Plan
 
 TINY = TowerSize(layers=2, width=32, heads=2, feed_forward=48)
 
@@ -146,24 +146,25 @@ def losses(student: training.Student, contests: Contests) -> tuple[float, float]
 
 
 def test_a_short_training_lowers_the_losses_and_goes_on(student, contests, tmp_path, monkeypatch):
-    # A clock that strikes whenever it is looked at: as many steps on a slow machine.
-    ticks = itertools.count()
-    monkeypatch.setattr(training_stage.time, "monotonic", lambda: next(ticks) / 20)
-    monkeypatch.setattr(training, "load_perceptual", lambda: lambda a, b: (a - b).abs().mean(1))
+    monkeypatch.setattr(training, "load_perceptual", lambda _: lambda a, b: (a - b).abs().mean(1))
     said: list[str] = []
+
+    def steps(count: int) -> Plan:
+        return Plan(tmp_path, Length(steps=count), seed=0, log=said.append)
+
     start = losses(student, contests)
-    training.see(student, contests, contests, tmp_path, 6 / 60, 0, said.append)
+    training.see(student, contests, contests, steps(80))
     seeing = losses(student, contests)
     assert seeing[0] < 0.8 * start[0]
-    training.read(student, contests, contests, tmp_path, 8 / 60, 0, said.append)
-    training.together(student, contests, contests, tmp_path, 4 / 60, 0, said.append)
+    training.read(student, contests, contests, steps(110))
+    training.together(student, contests, contests, steps(50))
     assert losses(student, contests)[1] < 0.9 * seeing[1]
-    training.harden(student, contests, contests, tmp_path, 3 / 60, 0, said.append)
+    training.harden(student, contests, contests, steps(4))
     assert [line.split()[1] for line in said] == ["sees", "reads", "judges", "withstands"]
 
-    # The time is used up: a second run takes up the state and trains no more.
+    # All steps are done: a second run takes up the state and trains no more.
     again = training.new_student(1, vision=TINY, text=TINY)
-    training.harden(again, contests, contests, tmp_path, 3 / 60, 0, said.append)
+    training.harden(again, contests, contests, steps(4))
     for name, module in student.modules().items():
         for key, value in module.state_dict().items():
             assert torch.equal(value, again.modules()[name].state_dict()[key]), (name, key)
@@ -204,7 +205,7 @@ def test_the_second_judge_is_antisymmetric_and_comes_back_from_disk(tmp_path):
 def test_the_second_judge_is_trained_into_a_new_folder(contests, tmp_path, monkeypatch):
     asked = []
 
-    def load(what: str, split: object, count: int, seed: int, *rest: object) -> Contests:
+    def load(what: str, split: object, count: int, seed: int, *_: object, **__: object) -> Contests:
         asked.append((what, split, seed))
         return contests
 
@@ -213,27 +214,26 @@ def test_the_second_judge_is_trained_into_a_new_folder(contests, tmp_path, monke
     # Neither the folder nor the one above it is there yet.
     weights = tmp_path / "pocket" / "weights" / "second_judge.safetensors"
     lines: list[str] = []
-    train_second_judge(weights, tmp_path, 0.02, 0, lines.append)
+    train_second_judge(weights, Plan(tmp_path, Length(steps=2), 0, lines.append))
     load_second_judge(weights)
     # Not the scenes that the judge learns from, and none that is held out but to measure by.
     assert asked == [("contests", TRAIN, 2), ("painted", TRAIN, 2), ("contests", HELD_OUT, 0)]
     assert [file.name for file in weights.parent.iterdir()] == [weights.name]
-    assert "second judge 0.0 min" in lines[-1]
+    assert "step 2," in lines[-1]
     assert "names" in lines[-1]
 
 
 def test_a_second_judge_that_was_stopped_goes_on(contests, tmp_path, monkeypatch):
     monkeypatch.setattr(second_judge, "load_contests", lambda *_: contests)
-    monkeypatch.setattr(second_judge, "load_painted", lambda *_: contests)
+    monkeypatch.setattr(second_judge, "load_painted", lambda *_, **__: contests)
     weights, lines = tmp_path / "second_judge.safetensors", []
-    train_second_judge(weights, tmp_path, 0.01, 0, lines.append)
+    plan = Plan(tmp_path, Length(steps=2), 0, lines.append)
+    train_second_judge(weights, plan)
     before = load_file(weights)
-    train_second_judge(weights, tmp_path, 0.01, 0, lines.append)  # nothing is left to do
+    train_second_judge(weights, plan)  # nothing is left to do
     assert all(torch.equal(value, before[name]) for name, value in load_file(weights).items())
-    train_second_judge(weights, tmp_path, 0.02, 0, lines.append)
-    steps = [int(line.split("step ")[1].split(":")[0]) for line in lines]
-    assert len(steps) == 2
-    assert steps[1] > steps[0]
+    train_second_judge(weights, replace(plan, length=Length(steps=4)))
+    assert [line.split("step ")[1].split(",")[0] for line in lines] == ["2", "4"]
 
 
 @pytest.mark.parametrize("runs", [0, 2])
@@ -241,17 +241,19 @@ def test_a_judge_sees_what_the_policy_and_given_runs_paint(
     runs, student, contests, tmp_path, monkeypatch
 ):
     seen: dict[str, int] = {}
+    lengths: dict[str, Length] = {}
     painters: list[object] = []
 
     def part(name: str) -> Callable[..., None]:
-        def see(student: object, contests: Contests, *_: object) -> None:
+        def see(student: object, contests: Contests, held_out: Contests, plan: Plan) -> None:
             seen[name] = len(contests)
+            lengths[name] = plan.length
 
         see.__name__ = name
         return see
 
     def paint(*given: object) -> Contests:
-        painters.append(given[-1])
+        painters.append(given[-2])
         return contests.select(slice(6))
 
     def save(model: object, tokenizer: object, folder: Path, *_: object) -> None:
@@ -265,9 +267,11 @@ def test_a_judge_sees_what_the_policy_and_given_runs_paint(
     monkeypatch.setattr(training, "load_perceptual", lambda: None)
     monkeypatch.setattr(card, "save_measured", save)
     against = [tmp_path / f"run-{number}" for number in range(runs)]
-    training.build(tmp_path / "judge", tmp_path, 1, 0, lambda line: None, against=against)
+    plan = Plan(tmp_path, Length(minutes=61), 0, lambda line: None)
+    training.build(tmp_path / "judge", plan, against=against)
     # What is slow to make is shown again and again.
     expected = len(contests) + 4 * 6
     assert seen == dict.fromkeys(("see", "read", "together", "harden"), expected)
     assert painters == [against]
+    assert sum(length.minutes or 0 for length in lengths.values()) == pytest.approx(61)
     assert (tmp_path / "judge").is_dir()

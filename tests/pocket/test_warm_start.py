@@ -19,7 +19,7 @@ from onefill.pocket.policy.architecture import (
     build_tokenizers,
     build_transformer,
 )
-from onefill.pocket.policy.training import FlowModel
+from onefill.pocket.policy.flow import FlowModel
 from onefill.pocket.warm_start import begin_judge, begin_policy
 
 SMALL = TowerSize(layers=1, width=16, heads=2, feed_forward=32)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from onefill.cli import console
-from onefill.cli.options import JsonFlag, ModelName, Seed
+from onefill.cli.options import Device, JsonFlag, ModelName, Seed
 from onefill.errors import BadInput
 
 app = typer.Typer(
@@ -40,6 +40,14 @@ def build(
             min=0.1,
         ),
     ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            help="Updates of each stage in place of a time: the same weights every time.",
+            show_default=False,
+            min=1,
+        ),
+    ] = None,
     out: Annotated[
         Path, typer.Option(help="Receives scenes/ and weights/.", file_okay=False)
     ] = Path("pocket"),
@@ -64,6 +72,7 @@ def build(
             show_default=False,
         ),
     ] = None,
+    device: Device = "cpu",
     threads: Annotated[
         int | None, typer.Option(help="CPU threads; default: all.", show_default=False, min=1)
     ] = None,
@@ -78,15 +87,25 @@ def build(
         raise BadInput(f"--against: goes with --stage judge, not {stage.value}")
     adapters = [adapter_folder(run, "--against") for run in against or ()]
 
+    if minutes is not None and steps is not None:
+        raise BadInput("--minutes and --steps: give one of them")
+
     from onefill.allocator import keep_freed_memory
-    from onefill.pocket.build import STAGES
-    from onefill.pocket.build import build as run_stages
+    from onefill.pocket.build import MINUTES, STAGES
+    from onefill.pocket.build import build as run_stage
+    from onefill.pocket.training_plan import Length, Plan
+    from onefill.policy.device import find_device
 
     keep_freed_memory()
     if threads is not None:
         torch.set_num_threads(threads)
-    stages = STAGES if stage is Stage.ALL else (stage.value,)
-    run_stages(stages, out, cache, minutes, seed, console.say, begin, adapters)
+    where = find_device(device)
+    for name in STAGES if stage is Stage.ALL else (stage.value,):
+        usual = MINUTES[name] if steps is None else None
+        length = Length(minutes=minutes or usual, steps=steps)
+        console.say(f"stage {name}: {length}")
+        plan = Plan(cache=cache, length=length, seed=seed, log=console.say, device=where)
+        run_stage(name, out, plan, begin, adapters)
 
 
 @app.command()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,10 @@ from onefill.pocket.material.sources import source_list
 from onefill.pocket.policy import training as flow_training
 from onefill.pocket.policy.architecture import assemble
 from onefill.pocket.policy.latent_pool import TOKENS
-from onefill.pocket.policy.training import train_flow
+from onefill.pocket.policy.training import TrainedPolicy, train_flow
 from onefill.pocket.policy.vae import train_vae
 from onefill.pocket.scoring.classifier import train_classifier
+from onefill.pocket.training_plan import Plan
 from onefill.pocket.warm_start import facts_before
 
 STAGES = ("scenes", "vae", "policy", "classifier", "judge", "second-judge")
@@ -56,76 +57,61 @@ DETAIL = ["removal", "extend"]
 PIECES = ["removal"]
 """Tasks that show nothing but the surroundings, and so are laid with pieces of them."""
 
-Log = Callable[[str], None]
-
 
 def build(
-    stages: Iterable[str],
+    stage: str,
     out: Path,
-    cache: Path,
-    minutes: float | None,
-    seed: int,
-    log: Log,
+    plan: Plan,
     begin: Path | None = None,
     against: Sequence[Path] = (),
 ) -> None:
-    """Run stages in order; ``minutes`` replaces the time of each.
+    """Run one stage.
 
     Args:
-        stages: names out of ``STAGES``.
+        stage: a name out of ``STAGES``.
         out: receives ``scenes/`` and ``weights/``: policy, judge, classifier and second judge.
-        cache: fetched pictures, drawn scenes, latents and the state of unfinished trainings.
-        minutes: of every stage; None for those of the shipped models.
-        seed: of every stage.
-        log: told one line now and then.
+        plan: of the stage.
         begin: folder of a policy or judge that the stage of that name begins from; None for
             random weights.
         against: adapters of the embedded policy that paint beside it what the judge is to see
             through.
     """
-    for stage in stages:
-        spent = MINUTES[stage] if minutes is None else minutes
-        log(f"stage {stage}: {spent:g} minutes")
-        if stage == "scenes":
-            export_scenes(out / "scenes", cache, seed, log)
-        elif stage == "vae":
-            train_vae(cache / "vae", cache, spent, seed, log)
-        elif stage == "policy":
-            train_flow(cache / "vae", cache, spent, seed, log, begin)
-            save_policy(out / "weights" / "policy", cache, seed, spent, begin)
-        elif stage == "classifier":
-            weights = out / "weights" / "classifier.safetensors"
-            train_classifier(weights, cache, spent, seed, log)
-        elif stage == "second-judge":
-            from onefill.pocket.judge.second import train_second_judge
+    weights = out / "weights"
+    if stage == "scenes":
+        export_scenes(out / "scenes", plan.cache, plan.seed, plan.log)
+    elif stage == "vae":
+        train_vae(plan.cache / "vae", plan)
+    elif stage == "policy":
+        trained = train_flow(plan.cache / "vae", plan, begin)
+        save_policy(weights / "policy", trained, plan, begin)
+    elif stage == "classifier":
+        train_classifier(weights / "classifier.safetensors", plan)
+    elif stage == "second-judge":
+        from onefill.pocket.judge.second import train_second_judge
 
-            second = out / "weights" / "second_judge.safetensors"
-            train_second_judge(second, cache, spent, seed, log)
-        else:
-            from onefill.pocket.judge.training import build as build_judge
+        train_second_judge(weights / "second_judge.safetensors", plan)
+    else:
+        from onefill.pocket.judge.training import build as build_judge
 
-            build_judge(out / "weights" / "judge", cache, spent, seed, log, begin, against)
+        build_judge(weights / "judge", plan, begin, against)
 
 
-def save_policy(
-    out: Path, cache: Path, seed: int, minutes: float, begin: Path | None = None
-) -> None:
-    """Write the policy folder from the last state of its training, weights in half precision."""
-    model, clip_tokenizer, t5_tokenizer, progress = flow_training.load_average(cache)
-    vae = AutoencoderTiny.from_pretrained(cache / "vae")
+def save_policy(out: Path, trained: TrainedPolicy, plan: Plan, begin: Path | None = None) -> None:
+    """Write the policy folder from a training and the VAE in the cache, in half precision."""
+    vae = AutoencoderTiny.from_pretrained(plan.cache / "vae")
     vae.register_to_config(_name_or_path="")  # where it lay while it was made is nobody's concern
     pipeline = assemble(
-        clip_tokenizer=clip_tokenizer,
-        t5_tokenizer=t5_tokenizer,
-        clip=model.clip.to(torch.float16),
-        t5=model.t5.to(torch.float16),
-        transformer=model.transformer.to(torch.float16),
+        clip_tokenizer=trained.clip_tokenizer,
+        t5_tokenizer=trained.t5_tokenizer,
+        clip=trained.model.clip.to(torch.float16),
+        t5=trained.model.t5.to(torch.float16),
+        transformer=trained.model.transformer.to(torch.float16),
         vae=vae.to(torch.float16),
     )
     staged = out.with_name(out.name + ".part")
     shutil.rmtree(staged, ignore_errors=True)
     pipeline.save_pretrained(staged)
-    card = policy_card(seed, minutes, int(progress["step"]) * flow_training.BATCH)
+    card = policy_card(plan, trained.samples)
     if begin is not None:
         card["facts"] |= facts_before(begin / "onefill.json")
     text = json.dumps(card, ensure_ascii=False, indent=1) + "\n"
@@ -134,7 +120,7 @@ def save_policy(
     staged.rename(out)
 
 
-def policy_card(seed: int, minutes: float, samples: int) -> dict[str, Any]:
+def policy_card(plan: Plan, samples: int) -> dict[str, Any]:
     """What ``onefill.json`` says: how to run the policy, what it knows and how it was made."""
     return {
         "size": SIZE,
@@ -155,7 +141,7 @@ def policy_card(seed: int, minutes: float, samples: int) -> dict[str, Any]:
         "detail": DETAIL,
         "pieces": PIECES,
         "facts": {
-            "recipe": f"onefill pocket build --stage policy --minutes {minutes:g} --seed {seed}",
+            "recipe": plan.command("policy"),
             "samples": samples,
             "scenes": flow_training.POOL_SIZE
             + sum(flow_training.MORE.values())

@@ -26,7 +26,7 @@ def muon_and_adamw(
         muon: options of ``torch.optim.Muon``.
         adamw: options of ``torch.optim.AdamW``.
     """
-    if torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    if matrices[0].is_cuda or torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return [
             torch.optim.Muon(matrices, **muon),
             torch.optim.AdamW(others, fused=True, **adamw),

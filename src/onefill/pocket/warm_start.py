@@ -24,7 +24,7 @@ from transformers import (
 )
 
 from onefill.errors import OnefillError
-from onefill.pocket.policy.training import FlowModel
+from onefill.pocket.policy.flow import FlowModel
 
 
 def begin_policy(

@@ -13,6 +13,7 @@ from diffusers import FluxFillPipeline, FluxTransformer2DModel
 from onefill.errors import BadInput
 from onefill.policy.adapter import scale_adapter
 from onefill.policy.choice import ADAPTER_FILE, DTYPES, Memory, ModelChoice
+from onefill.policy.device import find_device
 from onefill.policy.flux_fill import FluxFillPolicy
 from onefill.policy.hub import download, download_if_there, hub_answers
 from onefill.policy.quantize import check_quantizer, quantization
@@ -51,7 +52,7 @@ def load_chosen(choice: ModelChoice) -> FluxFillPolicy:
         BadInput: as ``load_policy``, for the model, its other transformer or its adapter; or the
             weights cannot be quantized here.
     """
-    device = _find_device(choice.device)
+    device = find_device(choice.device)
     memory = choice.memory
     if memory.dtype not in DTYPES:
         raise BadInput(f"--dtype {memory.dtype}: choose from {', '.join(DTYPES)}")
@@ -79,15 +80,6 @@ def load_chosen(choice: ModelChoice) -> FluxFillPolicy:
             scale_adapter(policy.pipeline.transformer, choice.adapter_scale)
     policy.place(device, memory.offload)
     return policy
-
-
-def _find_device(name: str) -> torch.device:
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:
-        raise BadInput(
-            f"--device {name}: this machine has none; try --device cpu, and leave --vram out"
-        ) from error
 
 
 def _is_hub_id(name: str) -> bool:

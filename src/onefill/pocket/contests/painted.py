@@ -47,6 +47,7 @@ from onefill.pocket.material.scenes import Scene, draw_scene
 from onefill.pocket.material.sources import Split
 from onefill.pocket.material.vocabulary import EXTEND_PROMPT
 from onefill.pocket.scoring.held_out import as_tensor
+from onefill.pocket.training_plan import CPU
 from onefill.policy.conditions import Conditions
 from onefill.policy.flux_fill import FluxFillPolicy
 from onefill.policy.loading import load_policy
@@ -73,6 +74,7 @@ def load_painted(
     cache: Path,
     log: Callable[[str], None],
     adapters: Sequence[Path] = (),
+    device: torch.device = CPU,
 ) -> Contests:
     """``count`` contests, painted where they are not yet in the cache.
 
@@ -83,11 +85,12 @@ def load_painted(
         cache: fetched pictures and painted contests.
         log: told one line a chunk.
         adapters: folders of adapters of the embedded policy that paint beside it.
+        device: where they compute.
 
     Raises:
         OnefillError: pictures could not be fetched, or an adapter does not fit.
     """
-    policy = load_policy(embedded.resolve("policies", "pocket"))
+    policy = load_policy(embedded.resolve("policies", "pocket"), device=str(device))
     who = hashlib.sha256(policy.fingerprint().encode())
     for adapter in adapters:
         policy.load_adapter(adapter)
@@ -120,8 +123,8 @@ def paint_contests(
         other: an adapter that paints the last pictures; None leaves them to the policy itself.
         rng: of noise, samplers and whether an edit's finishing is given.
     """
-    batch = _batch(scenes)
-    truths = as_tensor(np.stack([scene.target for scene in scenes]))
+    batch = _batch(scenes).to(policy.device)
+    truths = as_tensor(np.stack([scene.target for scene in scenes])).to(policy.device)
     conditions = policy.encode(batch.images, batch.masks, batch.prompts)
     partly = float(rng.uniform(*_PARTLY))
     with policy.adapter_off():
@@ -142,7 +145,7 @@ def paint_contests(
         for whole in painted
     ]
     levels = (torch.stack(shown, 1) * 255 + 0.5).to(torch.uint8)
-    pictures = levels.permute(0, 1, 3, 4, 2).numpy()
+    pictures = levels.permute(0, 1, 3, 4, 2).cpu().numpy()
     return _annotated(pictures, scenes, np.array([0, partly, 1, 1], np.float32))
 
 

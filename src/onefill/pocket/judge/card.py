@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from onefill.pocket.judge.architecture import build_image_processor
 from onefill.pocket.material import vocabulary
 from onefill.pocket.material.pictures import Pictures, load_pictures
 from onefill.pocket.material.sources import HELD_OUT, source_list
+from onefill.pocket.training_plan import Plan
 
 MEASURED = 1000
 """Held-out pairs of each task and dimension that are reported, and as many for calibration."""
@@ -35,10 +36,7 @@ def save_measured(
     model: Any,
     tokenizer: Any,
     folder: Path,
-    cache: Path,
-    minutes: float,
-    seed: int,
-    log: Callable[[str], None],
+    plan: Plan,
     before: Mapping[str, Any] | None = None,
     *,
     count: int = MEASURED,
@@ -47,11 +45,19 @@ def save_measured(
 
     Temperatures are fitted on held-out pairs other than those that are reported.
 
+    Args:
+        model: a stock Qwen2.5-VL on the CPU.
+        tokenizer: its tokenizer.
+        folder: receives the judge.
+        plan: of its training.
+        before: facts of the judge that it began from.
+        count: pairs of each cell that are reported.
+
     Returns:
         "task/dimension" to accuracy, its number of pairs, and temperature, as in the card.
     """
     facts = {
-        "recipe": f"onefill pocket build --stage judge --minutes {minutes:g} --seed {seed}",
+        "recipe": plan.command("judge"),
         "weights": "float16 on disk",
         "parameters": sum(p.numel() for p in model.parameters()),
         "measured on": "pairs of held-out drawings, photographs and font; either order alone",
@@ -62,16 +68,16 @@ def save_measured(
     card: dict[str, Any] = {"dimensions": {}, "facts": facts, "sources": source_list()}
     save_judge(folder, model, tokenizer, processor, card, dtype=torch.float16)
     judge = load_judge(str(folder), device="cpu", dtype="float32", offline=True)
-    pictures = load_pictures(HELD_OUT, cache)
+    pictures = load_pictures(HELD_OUT, plan.cache)
     for task, dimension in CELLS:
-        reported = held_out_pairs(pictures, task, dimension, count, seed)
-        fitted = held_out_pairs(pictures, task, dimension, count, seed + 1)
+        reported = held_out_pairs(pictures, task, dimension, count, plan.seed)
+        fitted = held_out_pairs(pictures, task, dimension, count, plan.seed + 1)
         heat = fit_temperature(*ask_pairs(judge, fitted), winners(fitted))
         entry = accuracy_of(*ask_pairs(judge, reported), winners(reported), heat)
         card["dimensions"][f"{task}/{dimension}"] = {**entry, "temperature": heat}
-        log(f"judge {task}/{dimension}: {entry}")
+        plan.log(f"judge {task}/{dimension}: {entry}")
     save_judge(folder, model, tokenizer, processor, card, dtype=torch.float16)
-    store_canaries(folder, pictures, seed)
+    store_canaries(folder, pictures, plan.seed)
     table: dict[str, dict[str, float]] = card["dimensions"]
     return table
 

@@ -91,7 +91,7 @@ class Chains:
         seed: int,
     ) -> None:
         self._contests, self._tasks, self._kind, self._vae = contests, tasks, kind, vae
-        self._perceptual = perceptual
+        self._perceptual, self._device = perceptual, vae.device
         clean = contests.levels.sum(2) == 0
         self._clean = clean.argmax(1)
         gaps = contests.levels >= GAP
@@ -118,7 +118,7 @@ class Chains:
             rng: of what is drawn.
         """
         if not self._alive:
-            return torch.zeros(())
+            return torch.zeros((), device=self._device)
         places = rng.choice(len(self._alive), DRAWN, replace=False)
         for place in places:
             if self._alive[place].left == 0:
@@ -128,7 +128,7 @@ class Chains:
         start, clean, where = (
             torch.stack([getattr(c, k) for c in drawn]) for k in ("start", "clean", "where")
         )
-        swapped = torch.from_numpy(rng.random(DRAWN) < 0.5)
+        swapped = torch.from_numpy(rng.random(DRAWN) < 0.5).to(self._device)
         upright = ~swapped[:, None, None, None]
 
         def favoured(shown: Tensor, before: Tensor) -> Tensor:
@@ -164,8 +164,8 @@ class Chains:
         rows = self._rows[task, dimension]
         row = int(rows[rng.integers(len(rows))])
         pictures = self._contests.pictures[row]
-        start = _grey_levels(pictures[rng.integers(len(pictures))])
-        clean = _grey_levels(pictures[self._clean[row]])
+        start = _grey_levels(pictures[rng.integers(len(pictures))]).to(self._device)
+        clean = _grey_levels(pictures[self._clean[row]]).to(self._device)
         described = self._tasks[task]
         word = LABELS[int(self._contests.words[row])]
         typed = draw_words(word, rng) if dimension == ALIGNMENT else None
@@ -173,15 +173,16 @@ class Chains:
             with torch.no_grad():
                 start = self._vae.encode(start[None] / 127.5 - 1).latents[0]
         shape: tuple[int, ...] = start.shape
-        where = torch.ones(1, *shape[1:])
+        where = torch.ones(1, *shape[1:], device=self._device)
         if self._kind == "tokens":
-            where = _part(shape[1], shape[2], rng)
+            where = _part(shape[1], shape[2], rng).to(self._device)
             shape = (shape[0], TOKEN, TOKEN)
+        # Two equal pictures have no gradient.
+        change = torch.from_numpy(rng.uniform(-1, 1, shape))
         return _Chain(
             start=start,
             clean=clean,
-            # Two equal pictures have no gradient.
-            change=self._size * torch.from_numpy(rng.uniform(-1, 1, shape)).float(),
+            change=self._size * change.float().to(self._device),
             where=where,
             apart=self._apart(self._beginning(start[None]), clean[None])[0],
             query=build_query(described, described.dimension(dimension), typed),

@@ -39,8 +39,9 @@ def in_both_lights(
         rng: of the bounds and of the noise that the steps begin from.
     """
     shape = (len(pictures), *[1] * (pictures.ndim - 1))
-    bound = torch.from_numpy(rng.uniform(0, RADIUS, shape)).float()
-    noise = torch.from_numpy(rng.uniform(-1, 1, pictures.shape).astype(np.float32)) * bound
+    bound = torch.from_numpy(rng.uniform(0, RADIUS, shape)).float().to(pictures.device)
+    uniform = torch.from_numpy(rng.uniform(-1, 1, pictures.shape).astype(np.float32))
+    noise = uniform.to(pictures.device) * bound
     begun = (pictures + noise).requires_grad_()
     weighted(losses_of(begun), weights).backward()
     if begun.grad is None:

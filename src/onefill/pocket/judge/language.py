@@ -79,25 +79,29 @@ class Reader(nn.Module):
             logit(Yes) - logit(No) (B,), and for every layer but the last the hidden states
             (B, 2, width) at the end of each picture.
         """
-        text = self.model.model.language_model
+        text, device = self.model.model.language_model, features.device
         kinds = list(dict.fromkeys(queries))
-        which = torch.tensor([kinds.index(query) for query in queries])
+        which = torch.tensor([kinds.index(query) for query in queries], device=device)
         for query in kinds:
             if query not in self._prefixes:
                 self._prefixes[query] = self._split(query)[0]
-        lengths = torch.tensor([len(self._prefixes[query]) for query in kinds])
-        longest = int(lengths.max())
+        counts = [len(self._prefixes[query]) for query in kinds]
+        lengths, longest = torch.tensor(counts, device=device), max(counts)
         ids = torch.zeros(len(kinds), longest, dtype=torch.long)
         for row, query in enumerate(kinds):
-            ids[row, : lengths[row]] = torch.tensor(self._prefixes[query])
-        before = text.embed_tokens(ids)
+            ids[row, : counts[row]] = torch.tensor(self._prefixes[query])
+        before = text.embed_tokens(ids.to(device))
         after = text.embed_tokens(self.suffix).repeat(len(queries), 1, 1)
-        after[:, self.suffix == self.model.config.image_token_id] = features.flatten(1, 2)
+        after[:, self.suffix == self.model.config.image_token_id] = features.flatten(1, 2).to(
+            after.dtype
+        )
 
-        place = torch.arange(longest)
+        place = torch.arange(longest, device=device)
         real = place < lengths[:, None]
         before_mask = (place <= place[:, None]) & real[:, None]
-        within = torch.ones(len(self.suffix), len(self.suffix), dtype=torch.bool).tril()
+        within = torch.ones(
+            len(self.suffix), len(self.suffix), dtype=torch.bool, device=device
+        ).tril()
         after_mask = torch.cat(
             [
                 real[which][:, None].expand(-1, len(self.suffix), -1),
@@ -129,7 +133,7 @@ class Reader(nn.Module):
             torch.cat([values[which], own_values], 2),
             after_mask[:, -1:],
         )
-        yes, no = self.model.lm_head.weight[self.answers]
+        yes, no = (self.model.lm_head.weight[answer] for answer in self.answers)
         return text.norm(last[:, 0]) @ (yes - no), ends
 
 

@@ -10,7 +10,6 @@ what any run of ``onefill train`` paints it has seen nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -35,6 +34,7 @@ from onefill.pocket.judge.vision import (
     vision_loss,
 )
 from onefill.pocket.material.sources import HELD_OUT, TRAIN
+from onefill.pocket.training_plan import Plan
 from onefill.pocket.training_stage import Losses, run_stage
 
 WIDTH = 160
@@ -88,40 +88,44 @@ def _block(before: int, after: int, stride: int) -> nn.Module:
     )
 
 
-def train_second_judge(
-    weights: Path, cache: Path, minutes: float, seed: int, log: Callable[[str], None]
-) -> None:
-    """Train for ``minutes`` on contests of another seed than the judge's, and write the weights.
+def train_second_judge(weights: Path, plan: Plan) -> None:
+    """Train on contests of another seed than the judge's, and write the weights.
 
     A training that was stopped goes on from its state in the cache.
 
     Raises:
         OnefillError: pictures could not be fetched.
     """
-    drawn = load_contests(TRAIN, CONTESTS, seed + 2, cache, log)
-    painted = load_painted(TRAIN, PAINTED, seed + 2, cache, log)
+    seed = plan.seed + 2
+    drawn = load_contests(TRAIN, CONTESTS, seed, plan.cache, plan.log)
+    painted = load_painted(TRAIN, PAINTED, seed, plan.cache, plan.log, device=plan.device)
     contests = join([drawn, *[painted] * _SHOWN_AGAIN])
-    held_out = load_contests(HELD_OUT, HELD_OUT_CONTESTS, seed, cache, log)
-    torch.manual_seed(seed)
-    model, cells = SecondJudge(), CellHead(WIDTH, GRID**2)
+    held_out = load_contests(HELD_OUT, HELD_OUT_CONTESTS, plan.seed, plan.cache, plan.log)
+    torch.manual_seed(plan.seed)
+    model, cells = SecondJudge().to(plan.device), CellHead(WIDTH, GRID**2).to(plan.device)
     modules = {"model": model, "cells": cells}
     parameters = [p for module in modules.values() for p in module.parameters()]
 
-    def step(rng: np.random.Generator) -> Losses:
-        batch = contest_batch(contests, rng.integers(len(contests), size=_BATCH), rng)
-        pictures = vary(batch["pictures"], rng)
-        tokens = model.tokens(pictures.flatten(0, 1))
-        seen = tokens.view(*pictures.shape[:2], *tokens.shape[1:])
+    def draw(rng: np.random.Generator) -> dict[str, Tensor]:
+        chosen = rng.integers(len(contests), size=_BATCH * plan.batches)
+        batch = contest_batch(contests, chosen, rng)
+        return {**batch, "pictures": vary(batch["pictures"], rng)}
+
+    def losses_of(batch: dict[str, Tensor], _: object) -> Losses:
+        pictures = batch["pictures"]
+        with plan.quick():
+            tokens = model.tokens(pictures.flatten(0, 1))
+        seen = tokens.float().view(*pictures.shape[:2], *tokens.shape[1:])
         return vision_loss(seen, model.heads, cells, batch)
 
     run_stage(
-        "second judge", cache / "second-judge-state", modules,
+        "second judge", "second-judge-state", modules,
         [torch.optim.AdamW(parameters, lr=_PEAK, weight_decay=0.02)],
-        VISION_WEIGHTS, step, partial(vision_accuracy, model.tokens, model.heads, held_out),
-        minutes, seed, log,
+        draw, losses_of, partial(vision_accuracy, model.tokens, model.heads, held_out), plan,
+        weights=VISION_WEIGHTS,
     )  # fmt: skip
     weights.parent.mkdir(parents=True, exist_ok=True)
-    halves = {name: value.half().contiguous() for name, value in model.state_dict().items()}
+    halves = {name: value.half().cpu().contiguous() for name, value in model.state_dict().items()}
     replace_bytes(weights, save(halves))
 
 

@@ -64,7 +64,8 @@ from onefill.pocket.material.scenes import SIZE
 from onefill.pocket.material.sources import HELD_OUT, TRAIN
 from onefill.pocket.optimizers import optimizers_for
 from onefill.pocket.scoring.perceptual import load_perceptual
-from onefill.pocket.training_stage import Log, Losses, run_stage
+from onefill.pocket.training_plan import Plan
+from onefill.pocket.training_stage import Losses, run_stage
 from onefill.tasks.registry import load_tasks
 from onefill.tasks.types import Task
 
@@ -77,6 +78,9 @@ WEIGHTS = {**VISION_WEIGHTS, "ends": 0.5, "taught": 0.3}
 """Of the losses of parts 3 and 4; the answer's weighs 1."""
 
 CONTESTS, HELD_OUT_CONTESTS, REMEMBERED = 40_000, 300, 6_000
+
+_SHOWN = 12
+"""Contests of a batch."""
 
 PAINTED, _SHOWN_AGAIN = 1_920, 4
 """Contests that policies paint, and how often each is shown for once of the others: they are slow
@@ -120,6 +124,17 @@ class Student:
             "reading_heads": self.reading_heads,
         }
 
+    def to(self, device: torch.device) -> None:
+        """Everything, the quick halves' own buffers as well, to where it is trained."""
+        for part in (*self.modules().values(), self.model, self.tower, self.reader):
+            part.to(device)
+
+    def read(self, queries: list[str], tokens: Tensor, plan: Plan) -> tuple[Tensor, list[Tensor]]:
+        """What the reader makes of pairs, see ``Reader.forward``, in float32."""
+        with plan.quick():
+            answer, ends = self.reader(queries, tokens)
+        return answer.float(), [end.float() for end in ends]
+
 
 def new_student(seed: int, vision: TowerSize = VISION, text: TowerSize = TEXT) -> Student:
     """A judge of the built-in tasks with random weights."""
@@ -143,23 +158,13 @@ def new_student(seed: int, vision: TowerSize = VISION, text: TowerSize = TEXT) -
     )
 
 
-def build(
-    out: Path,
-    cache: Path,
-    minutes: float,
-    seed: int,
-    log: Log,
-    begin: Path | None = None,
-    against: Sequence[Path] = (),
-) -> None:
-    """Train, or go on training, for ``minutes`` in all, and write the judge's folder.
+def build(out: Path, plan: Plan, begin: Path | None = None, against: Sequence[Path] = ()) -> None:
+    """Train, or go on training, and write the judge's folder.
 
     Args:
         out: the folder; replaced only when all is done.
-        cache: fetched pictures, drawn contests and the states of the four parts.
-        minutes: wall time of the training; drawing and measuring are not counted.
-        seed: of weights and draws.
-        log: told one line now and then.
+        plan: length, seed, device; drawing and measuring are not counted. States of the four parts
+            are kept in its cache.
         begin: folder of a judge whose weights it begins from; None for random ones.
         against: adapters of policies that have learned from an earlier judge; the judge sees what
             they and the embedded policy paint beside the truth, see ``load_painted``.
@@ -172,106 +177,100 @@ def build(
     from onefill.pocket.judge.card import save_measured
     from onefill.pocket.warm_start import begin_judge, facts_before
 
+    cache, log, seed = plan.cache, plan.log, plan.seed
     contests = load_contests(TRAIN, CONTESTS, seed, cache, log)
-    painted = load_painted(TRAIN, PAINTED, seed, cache, log, against)
+    painted = load_painted(TRAIN, PAINTED, seed, cache, log, against, plan.device)
     contests = join([contests, *[painted] * _SHOWN_AGAIN])
     held_out = load_contests(HELD_OUT, HELD_OUT_CONTESTS, seed, cache, log)
     student = new_student(seed)
     if begin is not None:
         begin_judge(student.model, student.tokenizer, begin)
+    student.to(plan.device)
     parts = PARTS if begin is None else PARTS_BEGUN
     for part in (see, read, together, harden):
         share = parts[part.__name__] / sum(parts.values())
-        part(student, contests, held_out, cache, minutes * share, seed, log)
+        part(student, contests, held_out, plan.part(share))
     staged = out.with_name(out.name + ".part")
     shutil.rmtree(staged, ignore_errors=True)
     before = {} if begin is None else facts_before(begin / "onefill_judge.json")
-    save_measured(student.model, student.tokenizer, staged, cache, minutes, seed, log, before)
+    save_measured(student.model.cpu(), student.tokenizer, staged, plan, before)
     shutil.rmtree(out, ignore_errors=True)
     staged.rename(out)
 
 
-def see(
-    student: Student, contests: Contests, held_out: Contests,
-    cache: Path, minutes: float, seed: int, log: Log,
-) -> None:  # fmt: skip
+def see(student: Student, contests: Contests, held_out: Contests, plan: Plan) -> None:
     """Part 1: the vision tower and its heads."""
     visual = student.model.model.visual
 
-    def step(rng: np.random.Generator) -> Losses:
-        batch = _varied(contests, rng.integers(len(contests), size=12), rng)
-        return _vision_loss(student, _tokens(student, batch["pictures"]), batch)
+    def draw(rng: np.random.Generator) -> dict[str, Tensor]:
+        return _varied(contests, rng.integers(len(contests), size=_SHOWN * plan.batches), rng)
+
+    def losses_of(batch: dict[str, Tensor], _: object) -> Losses:
+        return _vision_loss(student, _tokens(student, batch["pictures"], plan), batch)
 
     run_stage(
-        "judge sees", cache / "judge-state" / "see", student.modules(),
+        "judge sees", "judge-state/see", student.modules(),
         optimizers_for([visual, student.vision_heads, student.cell_head], 0.012, 2e-3),
-        VISION_WEIGHTS, step,
-        partial(vision_accuracy, student.tower, student.vision_heads, held_out),
-        minutes, seed, log,
+        draw, losses_of, partial(vision_accuracy, student.tower, student.vision_heads, held_out),
+        plan, weights=VISION_WEIGHTS,
     )  # fmt: skip
 
 
-def read(
-    student: Student, contests: Contests, held_out: Contests,
-    cache: Path, minutes: float, seed: int, log: Log,
-) -> None:  # fmt: skip
+def read(student: Student, contests: Contests, held_out: Contests, plan: Plan) -> None:
     """Part 2: the language model, on remembered tokens of a part of the contests."""
     remembered = contests.select(slice(REMEMBERED))
     memory = remember(student.tower, remembered)
     source = PairSource(remembered, student.tasks)
 
-    def step(rng: np.random.Generator) -> Losses:
-        pairs = source.draw(64, rng)
-        tokens = memory[pairs.contests, pairs.places].float()
-        return _reading_losses(student, tokens, pairs)
+    def draw(rng: np.random.Generator) -> tuple[Tensor, PairBatch]:
+        pairs = source.draw(64 * plan.batches, rng)
+        return memory[pairs.contests, pairs.places].float(), pairs
+
+    def losses_of(drawn: tuple[Tensor, PairBatch], _: object) -> Losses:
+        return _reading_losses(student, *drawn, plan)
 
     run_stage(
-        "judge reads", cache / "judge-state" / "read", student.modules(),
+        "judge reads", "judge-state/read", student.modules(),
         optimizers_for([student.model.model.language_model, student.reading_heads], 0.01, 2e-3),
-        {}, step, partial(answer_accuracy, student, held_out), minutes, seed, log,
+        draw, losses_of, partial(answer_accuracy, student, held_out), plan,
     )  # fmt: skip
 
 
-def together(
-    student: Student, contests: Contests, held_out: Contests,
-    cache: Path, minutes: float, seed: int, log: Log,
-) -> None:  # fmt: skip
+def together(student: Student, contests: Contests, held_out: Contests, plan: Plan) -> None:
     """Part 3: everything, on fresh contests; the heads keep teaching beside the answer."""
 
-    def step(rng: np.random.Generator) -> Losses:
-        batch, pairs = _contests_and_pairs(student, contests, rng)
-        return _all_losses(student, batch, pairs, batch["pictures"])
+    def losses_of(drawn: _Drawn, _: object) -> Losses:
+        batch, pairs = drawn
+        return _all_losses(student, batch, pairs, plan, batch["pictures"])
 
     run_stage(
-        "judge judges", cache / "judge-state" / "together", student.modules(),
-        optimizers_for(student.modules().values(), 0.01, 1.5e-3), WEIGHTS, step,
-        partial(answer_accuracy, student, held_out), minutes, seed, log,
+        "judge judges", "judge-state/together", student.modules(),
+        optimizers_for(student.modules().values(), 0.01, 1.5e-3),
+        partial(_contests_and_pairs, student, contests, plan.batches), losses_of,
+        partial(answer_accuracy, student, held_out), plan, weights=WEIGHTS,
     )  # fmt: skip
 
 
-def harden(
-    student: Student, contests: Contests, held_out: Contests,
-    cache: Path, minutes: float, seed: int, log: Log,
-) -> None:  # fmt: skip
+def harden(student: Student, contests: Contests, held_out: Contests, plan: Plan) -> None:
     """Part 4: the same on pictures that are moved against the judge as well."""
     vae = AutoencoderTiny.from_pretrained(Path(embedded.resolve("policies", "pocket")) / "vae")
-    vae.eval().requires_grad_(False)
+    vae.eval().requires_grad_(False).to(plan.device)
     # What a painting should have been is one truth of several: its chains would have no label.
     drawn = contests.select(slice(CONTESTS))
-    looks = load_perceptual()
+    looks = load_perceptual(plan.device)
     chains = {
-        kind: Chains(drawn, student.tasks, kind, vae, looks, seed) for kind in reversed([*STEPS])
+        kind: Chains(drawn, student.tasks, kind, vae, looks, plan.seed)
+        for kind in reversed([*STEPS])
     }
     turns = cycle(chains.values())
 
     def answers(queries: list[str], first: Tensor, second: Tensor) -> Tensor:
-        tokens = student.tower(torch.cat([first, second])).view(2, len(first), TOKENS, -1)
-        logits: Tensor = student.reader(queries, tokens.transpose(0, 1))[0]
-        return logits
+        tokens = _tokens(student, torch.stack([first, second], 1), plan)
+        return student.read(queries, tokens, plan)[0]
 
-    def step(rng: np.random.Generator) -> Losses:
-        batch, pairs = _contests_and_pairs(student, contests, rng)
-        losses = partial(_all_losses, student, batch, pairs)
+    def losses_of(drawn: _Drawn, rng: np.random.Generator) -> Losses:
+        batch, pairs = drawn
+        losses = partial(_all_losses, student, batch, pairs, plan)
         moved = in_both_lights(batch["pictures"], losses, WEIGHTS, rng)
         return {**moved, "led": next(turns).loss(answers, rng)}
 
@@ -280,33 +279,38 @@ def harden(
         return {**answer_accuracy(student, held_out), **parted}
 
     run_stage(
-        "judge withstands", cache / "judge-state" / "harden", student.modules(),
-        optimizers_for(student.modules().values(), 0.007, 1e-3), WEIGHTS, step,
-        measure, minutes, seed, log,
+        "judge withstands", "judge-state/harden", student.modules(),
+        optimizers_for(student.modules().values(), 0.007, 1e-3),
+        partial(_contests_and_pairs, student, contests, plan.batches), losses_of, measure, plan,
+        weights=WEIGHTS,
     )  # fmt: skip
 
 
+_Drawn = tuple[dict[str, Tensor], PairBatch]
+
+
 def _contests_and_pairs(
-    student: Student, contests: Contests, rng: np.random.Generator
-) -> tuple[dict[str, Tensor], PairBatch]:
-    chosen = rng.integers(len(contests), size=12)
-    pairs = PairSource(contests.select(chosen), student.tasks).draw(40, rng)
+    student: Student, contests: Contests, times: int, rng: np.random.Generator
+) -> _Drawn:
+    chosen = rng.integers(len(contests), size=_SHOWN * times)
+    pairs = PairSource(contests.select(chosen), student.tasks).draw(40 * times, rng)
     return _varied(contests, chosen, rng), pairs
 
 
 def _all_losses(
-    student: Student, batch: dict[str, Tensor], pairs: PairBatch, pictures: Tensor
+    student: Student, batch: dict[str, Tensor], pairs: PairBatch, plan: Plan, pictures: Tensor
 ) -> Losses:
-    tokens = _tokens(student, pictures)
+    tokens = _tokens(student, pictures, plan)
     losses = _vision_loss(student, tokens, batch)
-    return {**losses, **_reading_losses(student, tokens[pairs.contests, pairs.places], pairs)}
+    shown = tokens[pairs.contests, pairs.places]
+    return {**losses, **_reading_losses(student, shown, pairs, plan)}
 
 
-def _reading_losses(student: Student, tokens: Tensor, pairs: PairBatch) -> Losses:
+def _reading_losses(student: Student, tokens: Tensor, pairs: PairBatch, plan: Plan) -> Losses:
     """Of the language model, on the tokens (B, 2, N, width) of pairs."""
     with torch.no_grad():
         teacher = teacher_scores(student.vision_heads, tokens, pairs)
-    answer, ends = student.reader(pairs.queries, tokens)
+    answer, ends = student.read(pairs.queries, tokens, plan)
     return reading_loss(answer, ends, student.reading_heads, pairs, teacher)
 
 
@@ -321,9 +325,11 @@ def _vision_loss(student: Student, tokens: Tensor, batch: dict[str, Tensor]) -> 
     return vision_loss(tokens, student.vision_heads, student.cell_head, batch)
 
 
-def _tokens(student: Student, pictures: Tensor) -> Tensor:
-    tokens: Tensor = student.tower(pictures.flatten(0, 1))
-    return tokens.view(*pictures.shape[:2], *tokens.shape[1:])
+def _tokens(student: Student, pictures: Tensor, plan: Plan) -> Tensor:
+    """Tokens (B, V, N, width) of pictures (B, V, 3, side, side)."""
+    with plan.quick():
+        tokens: Tensor = student.tower(pictures.flatten(0, 1))
+    return tokens.float().view(*pictures.shape[:2], *tokens.shape[1:])
 
 
 @torch.no_grad()
@@ -332,8 +338,9 @@ def remember(tower: Tower, contests: Contests, size: int = 16) -> Tensor:
     kept = []
     for start in range(0, len(contests), size):
         pictures = torch.from_numpy(contests.pictures[start : start + size])
-        tokens = tower(pictures.flatten(0, 1).permute(0, 3, 1, 2).float())
-        kept.append(tokens.half().view(*pictures.shape[:2], *tokens.shape[1:]))
+        levels = pictures.flatten(0, 1).permute(0, 3, 1, 2).to(tower.device).float()
+        tokens = tower(levels)
+        kept.append(tokens.half().cpu().view(*pictures.shape[:2], *tokens.shape[1:]))
     return torch.cat(kept)
 
 
@@ -346,8 +353,9 @@ def answer_accuracy(student: Student, contests: Contests, count: int = 600) -> d
     right: dict[str, list[float]] = {cell: [] for cell in cell_names()}
     for start in range(0, count, 60):
         part = _slice(pairs, slice(start, start + 60))
-        answer, _ = student.reader(part.queries, memory[part.contests, part.places].float())
-        agreed = ((answer > 0).float() == part.first_better).float()
+        tokens = memory[part.contests, part.places].to(student.tower.device).float()
+        answer, _ = student.reader(part.queries, tokens)
+        agreed = ((answer > 0).float().cpu() == part.first_better).float()
         for cell, value in zip(part.cells, agreed.tolist(), strict=True):
             right[cell].append(value)
     return {cell: float(np.mean(values)) for cell, values in right.items() if values}

@@ -51,6 +51,12 @@ class Tower(nn.Module):
         self.register_buffer("cosine", cosine, persistent=False)
         self.register_buffer("sine", sine, persistent=False)
 
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        device: torch.device = self.visual.patch_embed.proj.weight.device
+        return device
+
     def forward(self, levels: Tensor) -> Tensor:
         """Grey levels (B, 3, side, side) to merged tokens (B, tokens, width of the text model)."""
         count = len(levels)
@@ -223,7 +229,8 @@ def vision_accuracy(
     rng = np.random.default_rng(0)
     for start in range(0, len(contests), size):
         chosen = np.arange(start, min(start + size, len(contests)))
-        batch = contest_batch(contests, chosen, rng)
+        drawn = contest_batch(contests, chosen, rng)
+        batch = {name: value.to(heads.score.weight.device) for name, value in drawn.items()}
         tokens = tower(batch["pictures"].flatten(0, 1))
         scores, labels = heads(tokens)
         shape = batch["levels"].shape[:2]

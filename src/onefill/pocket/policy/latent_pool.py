@@ -17,14 +17,11 @@ from onefill.files import replace_bytes
 from onefill.pocket.material.pool import Pool, draw_pool, pool_name
 from onefill.pocket.material.scenes import SQUARE, Shape
 from onefill.pocket.material.sources import Split
-from onefill.pocket.policy.vae import to_model_range
+from onefill.pocket.policy.vae import FACTOR, to_model_range
 from onefill.policy.packing import image_ids, pack_latents, pack_mask
 
 TOKENS = 12
 """T5 tokens of a prompt: ten words and the end token fit."""
-
-FACTOR = 4
-"""Pixels of a latent's side."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +44,14 @@ class LatentPool:
     t5_ids: Tensor
     clip_ids: Tensor
     kinds: list[str]
+
+    def select(self, rows: Tensor) -> LatentPool:
+        """The scenes in ``rows`` (B,), in that order."""
+        tensors = {name: getattr(self, name)[rows] for name in _BY_SCENE}
+        return replace(self, **tensors, kinds=[self.kinds[row] for row in rows.tolist()])
+
+
+_BY_SCENE = ("clean", "masked", "masks", "t5_ids", "clip_ids")
 
 
 def prompt_ids(
@@ -121,8 +126,7 @@ class LatentPools:
 
 def join(first: LatentPool, second: LatentPool) -> LatentPool:
     """Two pools of one shape as one."""
-    tensors = ("clean", "masked", "masks", "t5_ids", "clip_ids")
-    joined = {name: torch.cat([getattr(first, name), getattr(second, name)]) for name in tensors}
+    joined = {name: torch.cat([getattr(first, name), getattr(second, name)]) for name in _BY_SCENE}
     return replace(first, **joined, kinds=first.kinds + second.kinds)
 
 

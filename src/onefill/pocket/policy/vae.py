@@ -7,8 +7,6 @@ enough for a flow model.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +18,11 @@ from torch.nn import functional
 from onefill.pocket.material.pool import Pool, draw_pool
 from onefill.pocket.material.sources import HELD_OUT, TRAIN
 from onefill.pocket.policy.architecture import build_vae
-from onefill.pocket.training_state import cosine_rate, load_state, save_state
+from onefill.pocket.training_plan import Plan
+from onefill.pocket.training_stage import Losses, run_stage
+
+FACTOR = 4
+"""Pixels of a latent's side."""
 
 CROP, BATCH, PEAK_RATE, LATENT_NOISE = 32, 16, 2e-3, 0.03
 POOL_SIZE = 16_384
@@ -31,53 +33,44 @@ def to_model_range(pictures: np.ndarray) -> Tensor:
     return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def train_vae(
-    out: Path, cache: Path, minutes: float, seed: int, log: Callable[[str], None]
-) -> None:
-    """Train, or go on training, for ``minutes`` in all; save the VAE to ``out``.
+def train_vae(out: Path, plan: Plan) -> None:
+    """Train, or go on training; save the VAE to ``out``.
 
-    The schedule is spread over the whole time, so that several runs with the same ``minutes``
-    end where one would. The latents' mean and spread are stored as shift and scaling factor.
+    The schedule is spread over the whole length, so that several runs of one length end where
+    one would. The latents' mean and spread are stored as shift and scaling factor.
     """
-    torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
-    pool = draw_pool(TRAIN, POOL_SIZE, seed, cache)
-    held_out = to_model_range(draw_pool(HELD_OUT, 64, seed, cache).targets)
-    vae = build_vae().train()
+    torch.manual_seed(plan.seed)
+    pool = draw_pool(TRAIN, POOL_SIZE, plan.seed, plan.cache)
+    held_out = to_model_range(draw_pool(HELD_OUT, 64, plan.seed, plan.cache).targets)
+    vae = build_vae().train().to(plan.device)
     optimizer = torch.optim.AdamW(vae.parameters(), lr=PEAK_RATE, betas=(0.9, 0.98), weight_decay=0)
-    state = cache / "vae-state"
-    progress = load_state(state, {"vae": vae}, [optimizer])
-    seconds, step = progress.get("seconds", 0.0), int(progress.get("step", 0))
-    rng = np.random.default_rng([seed, step])
-    started, saved = time.monotonic() - seconds, seconds
-    while (seconds := time.monotonic() - started) < minutes * 60:
-        for group in optimizer.param_groups:
-            group["lr"] = PEAK_RATE * cosine_rate(seconds / (minutes * 60))
-        picture = to_model_range(_crops(pool, rng)).to(memory_format=torch.channels_last)
-        loss = _loss(vae, picture)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
-        optimizer.step()
-        step += 1
-        if seconds - saved > 60:
-            saved = seconds
-            save_state(state, {"vae": vae}, [optimizer], {"seconds": seconds, "step": step})
-            log(
-                f"vae {seconds / 60:.1f} min, {step * BATCH / seconds:.0f} crops/s, "
-                f"loss {loss.item():.4f}, held-out PSNR {psnr(vae, held_out):.2f} dB"
-            )
-    save_state(state, {"vae": vae}, [optimizer], {"seconds": seconds, "step": step})
-    _set_latent_scale(vae, to_model_range(pool.targets[:256]))
+
+    def draw(rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        crops = to_model_range(_crops(pool, rng, BATCH * plan.batches))
+        shape = (len(crops), vae.config.latent_channels, CROP // FACTOR, CROP // FACTOR)
+        return crops, torch.from_numpy(rng.standard_normal(shape, np.float32))
+
+    def losses_of(drawn: tuple[Tensor, Tensor], rng: np.random.Generator) -> Losses:
+        crops, noise = drawn
+        crops = crops.to(memory_format=torch.channels_last)
+        with plan.quick():
+            latents = vae.encode(crops).latents
+            rebuilt = vae.decode(latents + LATENT_NOISE * noise).sample
+        return {"pictures": _loss(rebuilt.float() - crops, latents.float())}
+
+    run_stage(
+        "vae", "vae-state", {"vae": vae}, [optimizer], draw, losses_of,
+        lambda: {"held-out PSNR": psnr(vae, held_out.to(plan.device))}, plan,
+    )  # fmt: skip
+    _set_latent_scale(vae.cpu(), to_model_range(pool.targets[:256]))
     vae.eval().save_pretrained(out)
-    log(f"vae done: held-out PSNR {psnr(vae, held_out):.2f} dB")
 
 
-def _crops(pool: Pool, rng: np.random.Generator) -> np.ndarray:
+def _crops(pool: Pool, rng: np.random.Generator, count: int) -> np.ndarray:
     """Random crops; a third show the masked picture, which the model encodes too."""
-    chosen = rng.integers(len(pool), size=BATCH)
-    corners = rng.integers(pool.targets.shape[1] - CROP + 1, size=(BATCH, 2))
-    crops = np.empty((BATCH, CROP, CROP, 3), np.uint8)
+    chosen = rng.integers(len(pool), size=count)
+    corners = rng.integers(pool.targets.shape[1] - CROP + 1, size=(count, 2))
+    crops = np.empty((count, CROP, CROP, 3), np.uint8)
     for slot, (index, (y, x)) in enumerate(zip(chosen, corners, strict=True)):
         picture = pool.targets[index, y : y + CROP, x : x + CROP]
         if slot % 3 == 0:
@@ -88,9 +81,7 @@ def _crops(pool: Pool, rng: np.random.Generator) -> np.ndarray:
     return crops
 
 
-def _loss(vae: AutoencoderTiny, picture: Tensor) -> Tensor:
-    latents = vae.encode(picture).latents
-    error = vae.decode(latents + LATENT_NOISE * torch.randn_like(latents)).sample - picture
+def _loss(error: Tensor, latents: Tensor) -> Tensor:
     across = (error[..., 1:] - error[..., :-1]).abs().mean()
     down = (error[..., 1:, :] - error[..., :-1, :]).abs().mean()
     pixels = error.abs().mean() + 0.5 * error.square().mean()

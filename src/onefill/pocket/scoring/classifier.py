@@ -7,7 +7,6 @@ are held out from policy and judge too, though not the photographs behind them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from onefill.files import replace_bytes
 from onefill.pocket.material.pool import Pool, draw_pool
 from onefill.pocket.material.sources import HELD_OUT, RULER
 from onefill.pocket.material.vocabulary import WORDS
+from onefill.pocket.training_plan import Plan
 from onefill.pocket.training_stage import Losses, run_stage
 
 VIEW = 40
@@ -82,9 +82,7 @@ def _fills(pool: Pool) -> tuple[Tensor, Tensor]:
     return views_of(pool.targets, pool.masks), labels
 
 
-def train_classifier(
-    out: Path, cache: Path, minutes: float, seed: int, log: Callable[[str], None]
-) -> None:
+def train_classifier(out: Path, plan: Plan) -> None:
     """Train on composites of all drawings on training photographs, and save to ``out``.
 
     A training that was stopped goes on from its state in the cache.
@@ -92,27 +90,33 @@ def train_classifier(
     Raises:
         OnefillError: pictures could not be fetched.
     """
-    views, labels = _fills(draw_pool(RULER, _POOL_SIZE, seed + 1, cache, "fill"))
-    held_out = _fills(draw_pool(HELD_OUT, _HELD_OUT, seed + 2, cache, "fill"))
-    torch.manual_seed(seed)
-    model = Classifier()
+    views, labels = _fills(draw_pool(RULER, _POOL_SIZE, plan.seed + 1, plan.cache, "fill"))
+    held_out = _fills(draw_pool(HELD_OUT, _HELD_OUT, plan.seed + 2, plan.cache, "fill"))
+    torch.manual_seed(plan.seed)
+    model = Classifier().to(plan.device)
 
-    def step(rng: np.random.Generator) -> Losses:
-        draw = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        rows = torch.randint(len(views), (_BATCH,), generator=draw)
-        logits = model.train()(_augment(views[rows], draw))
-        return {"names": functional.cross_entropy(logits, labels[rows], label_smoothing=0.05)}
+    def draw(rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        rows = torch.randint(len(views), (_BATCH * plan.batches,), generator=generator)
+        return _augment(views[rows], generator), labels[rows]
+
+    def losses_of(drawn: tuple[Tensor, Tensor], _: object) -> Losses:
+        seen, named = drawn
+        with plan.quick():
+            logits = model.train()(seen)
+        return {"names": functional.cross_entropy(logits.float(), named, label_smoothing=0.05)}
 
     def measure() -> dict[str, float]:
-        return {"held-out composites named": classifier_accuracy(model.eval(), *held_out)}
+        accuracy = classifier_accuracy(model.eval(), *plan.put(held_out))
+        return {"held-out composites named": accuracy}
 
     run_stage(
-        "classifier", cache / "classifier-state", {"model": model},
+        "classifier", "classifier-state", {"model": model},
         [torch.optim.AdamW(model.parameters(), lr=_PEAK_RATE, weight_decay=0.02)],
-        {}, step, measure, minutes, seed, log,
+        draw, losses_of, measure, plan,
     )  # fmt: skip
     out.parent.mkdir(parents=True, exist_ok=True)
-    tensors = {key: value.contiguous() for key, value in model.state_dict().items()}
+    tensors = {key: value.cpu().contiguous() for key, value in model.state_dict().items()}
     replace_bytes(out, save(tensors))
 
 

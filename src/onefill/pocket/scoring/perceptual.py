@@ -38,8 +38,8 @@ def find_weights() -> Path | None:
     return file if file.is_file() else None
 
 
-def load_perceptual() -> StLpips:
-    """The distance with the weights of the installed package.
+def load_perceptual(device: torch.device | str = "cpu") -> StLpips:
+    """The distance with the weights of the installed package, computed on a device.
 
     Raises:
         BadInput: the package is not installed.
@@ -47,7 +47,7 @@ def load_perceptual() -> StLpips:
     file = find_weights()
     if file is None:
         raise BadInput("LPIPS: needs stlpips-pytorch; install with pip install 'onefill[score]'")
-    return StLpips(torch.load(file, map_location="cpu", weights_only=True))
+    return StLpips(torch.load(file, map_location=device, weights_only=True))
 
 
 class StLpips:
@@ -77,7 +77,7 @@ class StLpips:
     def between(self, first: Tensor, second: Tensor) -> Tensor:
         """The same of few pictures, computed at once, and gradient flows back to both."""
         size = first.shape[-2:]
-        whole = torch.zeros(len(first), 1, *size)
+        whole = first.new_zeros(len(first), 1, *size)
         layers = zip(self._features(first), self._features(second), strict=True)
         for number, (one, other) in enumerate(layers):
             apart = (functional.normalize(one) - functional.normalize(other)) ** 2
