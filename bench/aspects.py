@@ -27,6 +27,7 @@ from PIL import Image
 from onefill.allocator import keep_freed_memory
 from onefill.errors import OnefillError
 from onefill.pocket.embedded import CLASSIFIER, resolve
+from onefill.pocket.material.scenes import OBLONG, SQUARE
 from onefill.pocket.material.sources import HELD_OUT, PHOTOGRAPHS, folder
 from onefill.pocket.material.vocabulary import WORDS
 from onefill.pocket.scoring.background import apart
@@ -39,7 +40,7 @@ from onefill.policy.flux_fill import FluxFillPolicy
 from onefill.policy.loading import load_policy
 from onefill.tasks.registry import load_tasks
 
-SHAPES = ((64, 64), (72, 56), (56, 72), (80, 48), (48, 80), (96, 40), (40, 96))
+SHAPES = tuple(shape[::-1] for shape in (SQUARE, *OBLONG))
 """Width and height in pixels: 1:1, 9:7, 5:3 and 12:5, lying and upright."""
 
 _WITHOUT = {"removal": membrane, "extend": mirror}

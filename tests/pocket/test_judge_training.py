@@ -19,7 +19,7 @@ from onefill.pocket.judge import card, training
 from onefill.pocket.judge import second as second_judge
 from onefill.pocket.judge.architecture import TowerSize
 from onefill.pocket.judge.hardening import RADIUS, in_both_lights
-from onefill.pocket.judge.reading import PairSource
+from onefill.pocket.judge.reading import PairSource, reading_loss
 from onefill.pocket.judge.second import SecondJudge, load_second_judge, train_second_judge
 from onefill.pocket.judge.vision import contest_batch, vision_loss
 from onefill.pocket.material import vocabulary
@@ -275,3 +275,20 @@ def test_a_judge_sees_what_the_policy_and_given_runs_paint(
     assert painters == [against]
     assert sum(length.minutes or 0 for length in lengths.values()) == pytest.approx(61)
     assert (tmp_path / "judge").is_dir()
+
+
+def test_pairs_are_asked_in_both_orders_and_a_judge_of_two_minds_pays_for_it(student, contests):
+    pairs = PairSource(contests, student.tasks).draw(12, np.random.default_rng(0))
+    both = pairs.in_both_orders()
+    assert both.queries == pairs.queries * 2
+    assert torch.equal(both.contests[12:], pairs.contests.flip(1))
+    assert torch.equal(both.places[12:], pairs.places.flip(1))
+    assert torch.equal(both.first_better[12:], 1 - pairs.first_better)
+    ends, teacher = [torch.zeros(24, 2, 32)], torch.zeros(24, 2)
+
+    def orders(answer: torch.Tensor) -> float:
+        return reading_loss(answer, ends, student.reading_heads, both, teacher)["orders"].item()
+
+    said = torch.randn(12, generator=torch.Generator().manual_seed(0))
+    assert orders(torch.cat([said, -said])) == 0
+    assert orders(torch.cat([said, said])) > 0.1  # always the first, whichever that is

@@ -23,6 +23,7 @@ class Stage(StrEnum):
     SCENES = "scenes"
     VAE = "vae"
     POLICY = "policy"
+    DISTILLED = "distilled"
     CLASSIFIER = "classifier"
     JUDGE = "judge"
     SECOND_JUDGE = "second-judge"

@@ -21,6 +21,7 @@ from onefill.pocket.material.scenes import OBLONG, SIZE
 from onefill.pocket.material.sources import source_list
 from onefill.pocket.policy import training as flow_training
 from onefill.pocket.policy.architecture import assemble
+from onefill.pocket.policy.distillation import train_distilled
 from onefill.pocket.policy.latent_pool import TOKENS
 from onefill.pocket.policy.training import TrainedPolicy, train_flow
 from onefill.pocket.policy.vae import train_vae
@@ -28,11 +29,12 @@ from onefill.pocket.scoring.classifier import train_classifier
 from onefill.pocket.training_plan import Plan
 from onefill.pocket.warm_start import facts_before
 
-STAGES = ("scenes", "vae", "policy", "classifier", "judge", "second-judge")
+STAGES = ("scenes", "vae", "policy", "distilled", "classifier", "judge", "second-judge")
 MINUTES = {
     "scenes": 2.0,
     "vae": 11.0,
     "policy": 351.0,
+    "distilled": 20.0,
     "classifier": 9.0,
     "judge": 305.0,
     "second-judge": 65.0,
@@ -69,7 +71,7 @@ def build(
 
     Args:
         stage: a name out of ``STAGES``.
-        out: receives ``scenes/`` and ``weights/``: policy, judge, classifier and second judge.
+        out: receives ``scenes/`` and ``weights/``: policy, adapter, judges and classifier.
         plan: of the stage.
         begin: folder of a policy or judge that the stage of that name begins from; None for
             random weights.
@@ -84,6 +86,8 @@ def build(
     elif stage == "policy":
         trained = train_flow(plan.cache / "vae", plan, begin)
         save_policy(weights / "policy", trained, plan, begin)
+    elif stage == "distilled":
+        train_distilled(weights / "distilled", weights / "policy", plan)
     elif stage == "classifier":
         train_classifier(weights / "classifier.safetensors", plan)
     elif stage == "second-judge":

@@ -18,7 +18,7 @@ from onefill.policy.flux_fill import FluxFillPolicy
 from onefill.policy.hub import download, download_if_there, hub_answers
 from onefill.policy.quantize import check_quantizer, quantization
 from onefill.policy.quiet import quiet_libraries
-from onefill.policy.settings import SETTINGS_FILE, read_settings
+from onefill.policy.settings import SETTINGS_FILE, read_settings, settings_with_adapter
 
 _INDEX_FILE = "model_index.json"
 _CONFIG_FILE = "config.json"
@@ -73,9 +73,12 @@ def load_chosen(choice: ModelChoice) -> FluxFillPolicy:
     settings = read_settings(
         _find_settings(choice.model, index_file, offline), 2 * pipeline.vae_scale_factor
     )
+    adapter = None if choice.adapter is None else _adapter_folder(choice, offline)
+    if adapter is not None:
+        settings = settings_with_adapter(settings, adapter / SETTINGS_FILE)
     policy = FluxFillPolicy(pipeline, settings.model_copy(update=dict(choice.settings)))
-    if choice.adapter is not None:
-        policy.load_adapter(_adapter_folder(choice, offline))
+    if adapter is not None:
+        policy.load_adapter(adapter)
         if choice.adapter_scale != 1:
             scale_adapter(policy.pipeline.transformer, choice.adapter_scale)
     policy.place(device, memory.offload)

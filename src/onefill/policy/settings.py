@@ -84,6 +84,21 @@ class PolicySettings(BaseModel):
         return self.context.get(task, USUAL_CONTEXT)
 
 
+def settings_with_adapter(settings: PolicySettings, file: Path) -> PolicySettings:
+    """The settings of a model under an adapter that wants some of them otherwise.
+
+    Args:
+        settings: the model's own.
+        file: the adapter's ``onefill.json``, with those that are other; most adapters have none.
+
+    Raises:
+        BadInput: the file is no JSON object, or a value is out of range.
+    """
+    own = _parse(file)
+    named = own.model_fields_set & set(PolicySettings.model_fields) - {"multiple"}
+    return settings.model_copy(update={name: getattr(own, name) for name in named})
+
+
 def read_settings(file: Path, multiple: int) -> PolicySettings:
     """The settings in ``file``, or FLUX.1-Fill-dev's if there is no such file.
 
@@ -95,9 +110,19 @@ def read_settings(file: Path, multiple: int) -> PolicySettings:
         BadInput: the file is no JSON object, a value is out of range, or the size does not
             divide by ``multiple``.
     """
+    settings = _parse(file)
+    if settings.size % multiple:
+        raise BadInput(
+            f"{file}: size {settings.size} does not divide by {multiple}, as this model needs; "
+            f"try {max(1, round(settings.size / multiple)) * multiple}"
+        )
+    return settings.model_copy(update={"multiple": multiple})
+
+
+def _parse(file: Path) -> PolicySettings:
     try:
         text = file.read_text(encoding="utf-8") if file.is_file() else "{}"
-        settings = PolicySettings.model_validate_json(text)
+        return PolicySettings.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
@@ -106,9 +131,3 @@ def read_settings(file: Path, multiple: int) -> PolicySettings:
         raise BadInput(
             f"{file}: cannot be read ({error}); correct it or remove the file"
         ) from error
-    if settings.size % multiple:
-        raise BadInput(
-            f"{file}: size {settings.size} does not divide by {multiple}, as this model needs; "
-            f"try {max(1, round(settings.size / multiple)) * multiple}"
-        )
-    return settings.model_copy(update={"multiple": multiple})

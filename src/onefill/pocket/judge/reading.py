@@ -58,6 +58,18 @@ class PairBatch:
     words: Tensor
     first_better: Tensor
 
+    def in_both_orders(self) -> PairBatch:
+        """Every pair, and then every pair the other way round: 2 B of them."""
+        return PairBatch(
+            cells=self.cells * 2,
+            queries=self.queries * 2,
+            contests=torch.cat([self.contests, self.contests.flip(1)]),
+            places=torch.cat([self.places, self.places.flip(1)]),
+            columns=self.columns.repeat(2),
+            words=self.words.repeat(2),
+            first_better=torch.cat([self.first_better, 1 - self.first_better]),
+        )
+
 
 class PairSource:
     """Draws pairs with a clear winner from contests, every cell alike, words more often.
@@ -188,7 +200,15 @@ def teacher_scores(heads: VisionHeads, tokens: Tensor, pairs: PairBatch) -> Tens
 def reading_loss(
     answer: Tensor, ends: list[Tensor], heads: ReadingHeads, pairs: PairBatch, teacher: Tensor
 ) -> dict[str, Tensor]:
-    """The answer's loss (paper, Eq. 3) and those of the scores at the pictures' ends."""
+    """The answer's loss (paper, Eq. 3), those of the scores at the pictures' ends, and of order.
+
+    Args:
+        answer: logits (2 B,) of pairs in both orders.
+        ends: of the same.
+        heads: scores of the ends.
+        pairs: from ``PairBatch.in_both_orders``.
+        teacher: scores (2 B, 2).
+    """
     scores = heads(ends)
     margins = (scores[..., 0] - scores[..., 1]) * heads.scale[:, None]
     target = pairs.first_better.expand_as(margins)
@@ -196,7 +216,14 @@ def reading_loss(
         "answer": functional.binary_cross_entropy_with_logits(answer, pairs.first_better),
         "ends": functional.binary_cross_entropy_with_logits(margins, target),
         "taught": functional.smooth_l1_loss(scores, teacher.expand_as(scores)),
+        "orders": functional.smooth_l1_loss(*_both_orders(answer)),
     }
+
+
+def _both_orders(answer: Tensor) -> tuple[Tensor, Tensor]:
+    """What was said in one order, and the other turned round: alike if order does not matter."""
+    one, other = answer.chunk(2)
+    return one, -other
 
 
 def cell_names() -> list[str]:

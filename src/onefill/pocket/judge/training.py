@@ -2,8 +2,8 @@
 
 1. See: the vision tower learns from heads of its own.
 2. Read: the language model learns to find in the tower's tokens what a question asks for.
-3. Judge: everything learns together, by the answer's loss (paper, Eq. 3; either picture stands
-   first in half of the pairs, so that both orders are trained).
+3. Judge: everything learns together, by the answer's loss (paper, Eq. 3) on every pair in both
+   orders; what is said of the two is pulled together.
 4. Withstand: the same, on pictures that are moved against the judge as well, by one step and
    by many.
 
@@ -74,13 +74,13 @@ TEXT = TowerSize(layers=4, width=128, heads=4, feed_forward=336)
 TOKENS = 16
 """Merged tokens of a 64-pixel picture: patches of 8 pixels, two by two."""
 
-WEIGHTS = {**VISION_WEIGHTS, "ends": 0.5, "taught": 0.3}
+WEIGHTS = {**VISION_WEIGHTS, "ends": 0.5, "taught": 0.3, "orders": 0.3}
 """Of the losses of parts 3 and 4; the answer's weighs 1."""
 
 CONTESTS, HELD_OUT_CONTESTS, REMEMBERED = 40_000, 300, 6_000
 
-_SHOWN = 12
-"""Contests of a batch."""
+_SHOWN, _ASKED, _READ = 12, 24, 32
+"""Contests of a batch, and pairs in both orders: of contests, and of remembered ones in part 2."""
 
 PAINTED, _SHOWN_AGAIN = 1_920, 4
 """Contests that policies paint, and how often each is shown for once of the others: they are slow
@@ -223,7 +223,7 @@ def read(student: Student, contests: Contests, held_out: Contests, plan: Plan) -
     source = PairSource(remembered, student.tasks)
 
     def draw(rng: np.random.Generator) -> tuple[Tensor, PairBatch]:
-        pairs = source.draw(64 * plan.batches, rng)
+        pairs = source.draw(_READ * plan.batches, rng)
         return memory[pairs.contests, pairs.places].float(), pairs
 
     def losses_of(drawn: tuple[Tensor, PairBatch], _: object) -> Losses:
@@ -233,6 +233,7 @@ def read(student: Student, contests: Contests, held_out: Contests, plan: Plan) -
         "judge reads", "judge-state/read", student.modules(),
         optimizers_for([student.model.model.language_model, student.reading_heads], 0.01, 2e-3),
         draw, losses_of, partial(answer_accuracy, student, held_out), plan,
+        weights={"orders": WEIGHTS["orders"]},
     )  # fmt: skip
 
 
@@ -293,7 +294,7 @@ def _contests_and_pairs(
     student: Student, contests: Contests, times: int, rng: np.random.Generator
 ) -> _Drawn:
     chosen = rng.integers(len(contests), size=_SHOWN * times)
-    pairs = PairSource(contests.select(chosen), student.tasks).draw(40 * times, rng)
+    pairs = PairSource(contests.select(chosen), student.tasks).draw(_ASKED * times, rng)
     return _varied(contests, chosen, rng), pairs
 
 
@@ -308,6 +309,7 @@ def _all_losses(
 
 def _reading_losses(student: Student, tokens: Tensor, pairs: PairBatch, plan: Plan) -> Losses:
     """Of the language model, on the tokens (B, 2, N, width) of pairs."""
+    pairs, tokens = pairs.in_both_orders(), torch.cat([tokens, tokens.flip(1)])
     with torch.no_grad():
         teacher = teacher_scores(student.vision_heads, tokens, pairs)
     answer, ends = student.read(pairs.queries, tokens, plan)

@@ -86,7 +86,7 @@ def train_flow(vae_folder: Path, plan: Plan, begin: Path | None = None) -> Train
     average = copy.deepcopy(model).requires_grad_(False)
     tokenizers = (clip_tokenizer, t5_tokenizer)
     pools = LatentPools(AutoencoderTiny.from_pretrained(vae_folder), tokenizers, plan.cache)
-    square = pools.draw(TRAIN, POOL_SIZE, plan.seed)
+    square = _squares(pools, plan.seed)
     held_out = plan.put(pools.draw(HELD_OUT, HELD_OUT_SIZE, plan.seed))
     empty = plan.put(prompt_ids([""], *tokenizers))
     measure = partial(_validate, average, held_out, empty)
@@ -111,7 +111,7 @@ def train_flow(vae_folder: Path, plan: Plan, begin: Path | None = None) -> Train
         # The average is ahead of the model while the learning rate is high.
         model.load_state_dict(average.state_dict())
     rate, part = (SECOND_RATE, plan.part(SECOND_PHASE)) if begin is None else (BEGUN_RATE, plan)
-    steps += phase("second", _second_courses(pools, square, plan.seed), rate, part)
+    steps += phase("second", second_courses(pools, plan.seed), rate, part)
     samples = steps * BATCH * plan.batches
     return TrainedPolicy(average.cpu().eval(), clip_tokenizer, t5_tokenizer, samples)
 
@@ -129,8 +129,13 @@ def optimizers_for(model: FlowModel, rate: float) -> list[torch.optim.Optimizer]
     )
 
 
-def _second_courses(pools: LatentPools, square: LatentPool, seed: int) -> list[Course]:
+def _squares(pools: LatentPools, seed: int) -> LatentPool:
+    return pools.draw(TRAIN, POOL_SIZE, seed)
+
+
+def second_courses(pools: LatentPools, seed: int) -> list[Course]:
     """Squares, with more scenes of some kinds, and every oblong shape."""
+    square = _squares(pools, seed)
     for kind, count in MORE.items():
         square = join(square, pools.draw(TRAIN, count, seed + 11, kind))
     drawn = [(square, 1 - OBLONG_SHARE)]
