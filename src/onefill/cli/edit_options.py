@@ -271,8 +271,5 @@ AllowOutside = Annotated[
 ]
 AdapterFolder = Annotated[
     Path | None,
-    typer.Option(
-        metavar="FOLDER",
-        help="A finished training run, its adapter folder, or pocket-distilled.",
-    ),
+    typer.Option(metavar="FOLDER", help="A finished training run, or its adapter folder."),
 ]

@@ -24,9 +24,6 @@ POLICIES: dict[str, Path] = {"pocket": _HERE / "weights" / "policy"}
 JUDGES: dict[str, Path] = {"pocket": _HERE / "weights" / "judge"}
 """Embedded judges by name: Qwen2.5-VL folders."""
 
-ADAPTERS: dict[str, Path] = {"pocket-distilled": _HERE / "weights" / "distilled"}
-"""Embedded adapters of the embedded policy by name."""
-
 CLASSIFIER = _HERE / "weights" / "classifier.safetensors"
 """What names the object in a fill when a policy is scored."""
 
