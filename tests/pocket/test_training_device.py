@@ -26,6 +26,7 @@ from onefill.pocket.material.scenes import SQUARE, Shape
 from onefill.pocket.material.vocabulary import WORDS
 from onefill.pocket.policy import latent_pool, vae
 from onefill.pocket.policy import training as flow_training
+from onefill.pocket.policy.flow import new_flow_model
 from onefill.pocket.scoring import classifier
 from onefill.pocket.training_plan import CPU, Length, Plan
 from onefill.pocket.training_stage import weighted
@@ -48,6 +49,13 @@ def contests() -> Contests:
         harm=rng.random((count, 4, len(DIMENSIONS), GRID, GRID)).astype(np.float16),
         covered=np.ones((count, 4, GRID, GRID), bool),
     )
+
+
+def _with_an_opinion() -> Any:
+    """A policy whose last layer is not zero, as it is at the start of a training."""
+    model, *tokenizers = new_flow_model()
+    nn.init.normal_(model.transformer.proj_out.weight, std=0.1)
+    return model, *tokenizers
 
 
 def _pool(
@@ -101,6 +109,7 @@ def train(
     # The quick kind of AdamW asks for a device that it knows.
     plain = lambda matrices, others, muon, adamw: [torch.optim.AdamW([*matrices, *others])]  # noqa: E731
     monkeypatch.setattr(flow_training, "muon_and_adamw", plain)
+    monkeypatch.setattr(flow_training, "new_flow_model", _with_an_opinion)
     monkeypatch.setattr("onefill.pocket.optimizers.muon_and_adamw", plain)
 
     def run(stage: str, plan: Plan) -> Seen:
