@@ -24,20 +24,23 @@ JUDGE_CARD = {
     "dimensions": {"fill/consistency": {"accuracy": 0.912, "temperature": 1.3}},
     "sources": [{"name": "Fluent Emoji", "licence": "MIT"}],
 }
+ADAPTER_CARD = {"guidance": 1.0, "facts": {"rank": 16}}
 
 
 @pytest.fixture
 def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Embedded models in a folder of our own, with only their cards."""
-    policy, judge = tmp_path / "weights" / "policy", tmp_path / "weights" / "judge"
+    policy, judge, adapter = (tmp_path / "weights" / name for name in ("policy", "judge", "lora"))
     for folder, name, card in (
         (policy, "onefill.json", POLICY_CARD),
         (judge, "onefill_judge.json", JUDGE_CARD),
+        (adapter, "onefill.json", ADAPTER_CARD),
     ):
         folder.mkdir(parents=True)
         (folder / name).write_text(json.dumps(card), encoding="utf-8")
     monkeypatch.setattr(embedded, "POLICIES", {"pocket": policy})
     monkeypatch.setattr(embedded, "JUDGES", {"pocket": judge})
+    monkeypatch.setattr(embedded, "ADAPTERS", {"pocket-quick": adapter})
     return tmp_path / "weights"
 
 
@@ -45,6 +48,7 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded, "POLICIES", {"pocket": tmp_path / "policy"})
     monkeypatch.setattr(embedded, "JUDGES", {"pocket": tmp_path / "judge"})
+    monkeypatch.setattr(embedded, "ADAPTERS", {"pocket-quick": tmp_path / "lora"})
     monkeypatch.setattr(embedded, "_HERE", tmp_path)
 
 
@@ -62,6 +66,8 @@ def test_models_shows_what_they_know_and_what_they_are_made_from(cli: Any, weigh
         "judge pocket",
         "judges fill/consistency right on 91.2 % of held-out pairs",
         "made from Fluent Emoji licence MIT",
+        "adapter pocket-quick",
+        "rank 16",
     ):
         assert text in shown
 
@@ -84,6 +90,12 @@ def test_show_tells_of_one_model_and_draws_its_edits(
         assert sheet.width > 400
 
 
+def test_show_tells_of_an_adapter(cli: Any, weights: Path) -> None:
+    result = cli("models", "show", "pocket-quick")
+    assert (result.code, result.stderr) == (0, "")
+    assert "rank" in result.stdout and str(weights)[:20] in result.stdout
+
+
 def test_show_refuses_a_name_that_is_no_model(cli: Any, weights: Path, tmp_path: Path) -> None:
     result = cli("models", "show", "packet")
     assert (result.code, result.stdout) == (2, "")
@@ -100,6 +112,8 @@ def test_models_json_names_each_with_its_path(cli: Any, weights: Path) -> None:
     (policy,), (judge,) = document["policies"], document["judges"]
     assert (policy["name"], policy["path"]) == ("pocket", str(weights / "policy"))
     assert (judge["name"], judge["path"]) == ("pocket", str(weights / "judge"))
+    (adapter,) = document["adapters"]
+    assert (adapter["name"], adapter["path"]) == ("pocket-quick", str(weights / "lora"))
     assert policy["vocabulary"] == ["cat", "straw hat"]
     assert judge["dimensions"]["fill/consistency"]["accuracy"] == 0.912
 
@@ -121,6 +135,7 @@ def test_models_says_in_one_line_what_is_missing(cli: Any, no_weights: None) -> 
     assert [line.split(" in this")[0] for line in lines] == [
         "warning: no embedded policy",
         "warning: no embedded judge",
+        "warning: no embedded adapter",
     ]
     assert all("onefill pocket build" in line for line in lines)
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from onefill.errors import BadInput
+from onefill.pocket.embedded import ADAPTERS
 from onefill.policy.choice import ADAPTER_FILE
 
 
 def adapter_folder(path: Path, flag: str = "--adapter") -> Path:
-    """The adapter of a run's folder, or the folder itself if it is one.
+    """An embedded adapter, that of a run's folder, or the folder itself if it is one.
 
     Raises:
         BadInput: neither; of a run the line says how what it has learned can be used.
     """
-    for folder in (path / "adapter", path):
+    for folder in (ADAPTERS.get(str(path), path), path / "adapter"):
         if (folder / ADAPTER_FILE).is_file():
             return folder
     if (path / "config.yaml").is_file():

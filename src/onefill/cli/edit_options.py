@@ -271,5 +271,8 @@ AllowOutside = Annotated[
 ]
 AdapterFolder = Annotated[
     Path | None,
-    typer.Option(metavar="FOLDER", help="A finished training run, or its adapter folder."),
+    typer.Option(
+        metavar="FOLDER",
+        help="A finished training run, its adapter folder, or pocket-distilled.",
+    ),
 ]

@@ -24,7 +24,8 @@ app = typer.Typer(add_completion=False)
 def models(ctx: typer.Context, json_output: JsonFlag = False) -> None:
     """List the embedded models, what they know and how they were made, and published ones.
 
-    Their names go after --model and --judge of the other commands; a folder or a hub id does too.
+    Their names go after --model, --judge and --adapter of the other commands; a folder does too,
+    and after the first two a hub id.
     Published ones are for `onefill edit`, and are downloaded when they are first used.
     """
     if ctx.invoked_subcommand is not None:
@@ -32,8 +33,8 @@ def models(ctx: typer.Context, json_output: JsonFlag = False) -> None:
     from onefill.pocket.embedded import describe
     from onefill.policy.published import PUBLISHED
 
-    policies, judges = describe("policies"), describe("judges")
-    for kind, found in (("policy", policies), ("judge", judges)):
+    policies, judges, adapters = describe("policies"), describe("judges"), describe("adapters")
+    for kind, found in (("policy", policies), ("judge", judges), ("adapter", adapters)):
         if not found:
             console.warn(
                 f"no embedded {kind} in this installation; make it with `onefill pocket build`"
@@ -44,7 +45,12 @@ def models(ctx: typer.Context, json_output: JsonFlag = False) -> None:
             for name, model in PUBLISHED.items()
         ]
         console.print_json(
-            {"policies": _entries(policies), "judges": _entries(judges), "published": published}
+            {
+                "policies": _entries(policies),
+                "judges": _entries(judges),
+                "adapters": _entries(adapters),
+                "published": published,
+            }
         )
         return
     out = console.stdout()
@@ -52,6 +58,8 @@ def models(ctx: typer.Context, json_output: JsonFlag = False) -> None:
         out.print(_table("policy", model, _policy_rows(model.card)))
     for model in judges:
         out.print(_table("judge", model, _judge_rows(model.card)))
+    for model in adapters:
+        out.print(_table("adapter", model, {}))
     rows = {name: f"{model.about}; licence {model.licence}" for name, model in PUBLISHED.items()}
     out.print(_rows("published, of full size", rows))
 
@@ -75,10 +83,11 @@ def show(
     """
     from onefill.pocket.embedded import describe
 
-    policies, judges = (
-        [model for model in describe(kind) if model.name == name] for kind in ("policies", "judges")
+    policies, judges, adapters = (
+        [model for model in describe(kind) if model.name == name]
+        for kind in ("policies", "judges", "adapters")
     )
-    if not policies and not judges:
+    if not policies and not judges and not adapters:
         raise BadInput(f"{name}: no embedded model has this name; see `onefill models`")
     target = _sheet_target(output, name) if policies else None
     out = console.stdout()
@@ -86,6 +95,8 @@ def show(
         out.print(_table("policy", model, _policy_rows(model.card)))
     for model in judges:
         out.print(_table("judge", model, _judge_rows(model.card)))
+    for model in adapters:
+        out.print(_table("adapter", model, {}))
     for model in policies:
         assert target is not None
         _draw_sheet(model, target, seed)

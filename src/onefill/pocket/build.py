@@ -33,8 +33,8 @@ STAGES = ("scenes", "vae", "policy", "distilled", "classifier", "judge", "second
 MINUTES = {
     "scenes": 2.0,
     "vae": 11.0,
-    "policy": 351.0,
-    "distilled": 20.0,
+    "policy": 433.0,
+    "distilled": 14.0,
     "classifier": 9.0,
     "judge": 305.0,
     "second-judge": 65.0,

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from onefill.errors import BadInput, OnefillError
 
-Kind = Literal["policies", "judges"]
+Kind = Literal["policies", "judges", "adapters"]
 
 _HERE = Path(__file__).parent
 
@@ -24,13 +24,20 @@ POLICIES: dict[str, Path] = {"pocket": _HERE / "weights" / "policy"}
 JUDGES: dict[str, Path] = {"pocket": _HERE / "weights" / "judge"}
 """Embedded judges by name: Qwen2.5-VL folders."""
 
+ADAPTERS: dict[str, Path] = {"pocket-distilled": _HERE / "weights" / "distilled"}
+"""Embedded adapters of the embedded policy by name: LoRA folders that stock diffusers loads."""
+
 CLASSIFIER = _HERE / "weights" / "classifier.safetensors"
 """What names the object in a fill when a policy is scored."""
 
 SECOND_JUDGE = _HERE / "weights" / "second_judge.safetensors"
 """What is asked beside a judge, to see whether a reward is more than the judge's opinion."""
 
-_CARD = {"policies": "onefill.json", "judges": "onefill_judge.json"}
+_CARD = {
+    "policies": "onefill.json",
+    "judges": "onefill_judge.json",
+    "adapters": "onefill.json",
+}
 _FLAG = {"policies": "--model", "judges": "--judge"}
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)+")
 _REBUILD = "build them with `onefill pocket build`, or install onefill again"
@@ -41,7 +48,7 @@ class EmbeddedModel:
     """An embedded model that is there.
 
     Attributes:
-        name: what ``--model`` or ``--judge`` takes.
+        name: what ``--model``, ``--judge`` or ``--adapter`` takes.
         path: its folder.
         card: the contents of its ``onefill.json`` or ``onefill_judge.json``.
 
@@ -52,7 +59,7 @@ class EmbeddedModel:
     card: Mapping[str, Any]
 
 
-def resolve(kind: Kind, name: str) -> str:
+def resolve(kind: Literal["policies", "judges"], name: str) -> str:
     """What a loader is given for what the user typed after ``--model`` or ``--judge``.
 
     Returns:
@@ -116,4 +123,4 @@ def scenes(split: Literal["train", "heldout", "unseen"]) -> Path:
 
 
 def _names(kind: Kind) -> dict[str, Path]:
-    return POLICIES if kind == "policies" else JUDGES
+    return {"policies": POLICIES, "judges": JUDGES, "adapters": ADAPTERS}[kind]

@@ -21,7 +21,7 @@ RENDERINGS = 4
 """Two duels a contest: six comparisons for four pictures."""
 
 _CHUNK = 2000
-_TASK_SHARES = {"fill": 0.3, "extend": 0.27, "removal": 0.15, "text": 0.28}
+_TASK_SHARES = {"fill": 0.29, "extend": 0.32, "removal": 0.14, "text": 0.25}
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ to make."""
 PARTS = {"see": 64.0, "read": 12.5, "together": 56.0, "harden": 172.5}
 """Minutes of each part of a judge from nothing; other times are divided likewise."""
 
-PARTS_BEGUN = {"see": 14.0, "read": 3.0, "together": 18.0, "harden": 50.0}
+PARTS_BEGUN = {"see": 12.0, "read": 3.0, "together": 20.0, "harden": 60.0}
 """The same of one that begins from another's weights, for which only the heads are new."""
 
 

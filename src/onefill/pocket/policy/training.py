@@ -44,7 +44,7 @@ from onefill.pocket.training_stage import run_stage
 POOL_SIZE, HELD_OUT_SIZE = 32_768, 256
 MORE = {"removal": 14_000, COLOURED: 14_000, "text": 14_000}
 """Scenes of one kind that the second phase draws from beside the pool of all."""
-OBLONG_SIZE, OBLONG_SHARE = 6_000, 0.4
+OBLONG_SIZE, OBLONG_SHARE = 6_000, 0.35
 """Scenes of each shape that is no square, and the share of the second phase's batches that all of
 them have together."""
 
@@ -54,7 +54,7 @@ SECOND_RATE, BEGUN_RATE = 0.5, 0.6
 
 SECOND_PHASE = 0.43
 """Share of the time, at its end, that is the second phase."""
-SHARES = {"fill": 0.12, COLOURED: 0.18, "text": 0.42, "removal": 0.16, "extend": 0.12}
+SHARES = {"fill": 0.13, COLOURED: 0.16, "text": 0.38, "removal": 0.21, "extend": 0.12}
 """Words written and things in a colour asked for take the most samples to learn."""
 
 
