@@ -104,6 +104,10 @@ def save_policy(out: Path, trained: TrainedPolicy, plan: Plan, begin: Path | Non
     """Write the policy folder from a training and the VAE in the cache, in half precision."""
     vae = AutoencoderTiny.from_pretrained(plan.cache / "vae")
     vae.register_to_config(_name_or_path="")  # where it lay while it was made is nobody's concern
+    for tokenizer in (trained.clip_tokenizer, trained.t5_tokenizer):
+        # How prompts were last padded and cut is the caller's, not the tokenizer's.
+        tokenizer.backend_tokenizer.no_padding()
+        tokenizer.backend_tokenizer.no_truncation()
     pipeline = assemble(
         clip_tokenizer=trained.clip_tokenizer,
         t5_tokenizer=trained.t5_tokenizer,
