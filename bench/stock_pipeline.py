@@ -1,6 +1,6 @@
 """What the embedded policy paints in the stock pipeline, which has no true guidance.
 
-python bench/stock_pipeline.py --adapter pocket/weights/distilled [--count 260] [--seed 0]
+python bench/stock_pipeline.py [--adapter pocket-distilled] [--count 260] [--seed 0]
 
 The held-out fills and written words of ``onefill pocket score``, painted by onefill with the
 policy's own guidance, by diffusers' ``FluxFillPipeline`` on the same folder, and by the same
@@ -90,7 +90,7 @@ def measure(paint: Paint, policy: FluxFillPolicy, count: int) -> dict[str, float
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--adapter", type=Path, required=True)
+    parser.add_argument("--adapter", type=Path, default=Path("pocket-distilled"))
     parser.add_argument("--count", type=int, default=260, help="at most so many scenes of a task")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()

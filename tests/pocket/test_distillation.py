@@ -10,6 +10,7 @@ import pytest
 import torch
 from diffusers import FluxFillPipeline
 
+from onefill.cli.adapters import adapter_folder
 from onefill.pocket import embedded
 from onefill.pocket.material.pool import Pool
 from onefill.pocket.material.scenes import SQUARE, Shape
@@ -118,3 +119,10 @@ def _based(name: str) -> str:
     """What peft calls a layer's own weight when an adapter is put on the layer."""
     stem, _, kind = name.rpartition(".")
     return f"{stem}.base_layer.{kind}"
+
+
+def test_the_embedded_adapter_goes_by_its_name_and_needs_no_guidance() -> None:
+    folder = adapter_folder(Path("pocket-distilled"))
+    model = embedded.resolve("policies", "pocket")
+    settings = load_chosen(ModelChoice(model=model, adapter=folder)).settings
+    assert [settings.guidance_for(task) for task in ("fill", "text")] == [1, 1]

@@ -20,7 +20,7 @@ from onefill.pocket.policy.architecture import (
     build_transformer,
 )
 from onefill.pocket.policy.flow import FlowModel
-from onefill.pocket.warm_start import begin_judge, begin_policy
+from onefill.pocket.warm_start import begin_judge, begin_policy, meet_halfway
 
 SMALL = TowerSize(layers=1, width=16, heads=2, feed_forward=32)
 
@@ -96,3 +96,16 @@ def test_a_judge_goes_on_with_more_words(tmp_path: Path) -> None:
     assert torch.allclose(before.last_hidden_state, after.last_hidden_state, atol=1e-5)
     with pytest.raises(OnefillError, match=r"--begin .* holds no judge"):
         begin_judge(new, tokenizer, tmp_path / "absent")
+
+
+def test_a_training_that_meets_its_start_halfway_has_the_mean_of_both() -> None:
+    (start, *_), (model, *_) = _policy(["cat"], seed=0), _policy(["cat"], seed=1)
+    wanted = [
+        (first + second) / 2
+        for first, second in zip(start.parameters(), model.parameters(), strict=True)
+    ]
+    kept = [weight.clone() for weight in start.parameters()]
+    meet_halfway(model, start)
+    for weight, mean in zip(model.parameters(), wanted, strict=True):
+        torch.testing.assert_close(weight, mean)
+    assert all(map(torch.equal, start.parameters(), kept))

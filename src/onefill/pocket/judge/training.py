@@ -7,12 +7,14 @@
 4. Withstand: the same, on pictures that are moved against the judge as well, by one step and
    by many.
 
-The heads are thrown away. What is saved is the stock model, its processor and a card with the
-accuracy and the temperature of every task and dimension.
+The heads are thrown away, and a judge that began from another's weights goes halfway back to them.
+What is saved is the stock model, its processor and a card with the accuracy and the temperature of
+every task and dimension.
 """
 
 from __future__ import annotations
 
+import copy
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -86,7 +88,7 @@ PAINTED, _SHOWN_AGAIN = 1_920, 4
 """Contests that policies paint, and how often each is shown for once of the others: they are slow
 to make."""
 
-PARTS = {"see": 64.0, "read": 12.5, "together": 56.0, "harden": 172.5}
+PARTS = {"see": 76.0, "read": 15.5, "together": 76.0, "harden": 232.5}
 """Minutes of each part of a judge from nothing; other times are divided likewise."""
 
 PARTS_BEGUN = {"see": 12.0, "read": 3.0, "together": 20.0, "harden": 60.0}
@@ -175,7 +177,7 @@ def build(out: Path, plan: Plan, begin: Path | None = None, against: Sequence[Pa
     """
     load_perceptual()  # what is missing is said before an hour of training, not after
     from onefill.pocket.judge.card import save_measured
-    from onefill.pocket.warm_start import begin_judge, facts_before
+    from onefill.pocket.warm_start import begin_judge, facts_before, meet_halfway
 
     cache, log, seed = plan.cache, plan.log, plan.seed
     contests = load_contests(TRAIN, CONTESTS, seed, cache, log)
@@ -185,15 +187,19 @@ def build(out: Path, plan: Plan, begin: Path | None = None, against: Sequence[Pa
     student = new_student(seed)
     if begin is not None:
         begin_judge(student.model, student.tokenizer, begin)
+    start = copy.deepcopy(student.model)
     student.to(plan.device)
     parts = PARTS if begin is None else PARTS_BEGUN
     for part in (see, read, together, harden):
         share = parts[part.__name__] / sum(parts.values())
         part(student, contests, held_out, plan.part(share))
+    student.model.cpu()
+    if begin is not None:
+        meet_halfway(student.model, start)
     staged = out.with_name(out.name + ".part")
     shutil.rmtree(staged, ignore_errors=True)
     before = {} if begin is None else facts_before(begin / "onefill_judge.json")
-    save_measured(student.model.cpu(), student.tokenizer, staged, plan, before)
+    save_measured(student.model, student.tokenizer, staged, plan, before)
     shutil.rmtree(out, ignore_errors=True)
     staged.rename(out)
 
