@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +15,7 @@ from onefill.errors import BadInput
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from onefill.pocket.embedded import EmbeddedModel
+    from onefill.pocket.embedded import EmbeddedModel, Kind
 
 app = typer.Typer(add_completion=False)
 
@@ -33,35 +33,24 @@ def models(ctx: typer.Context, json_output: JsonFlag = False) -> None:
     from onefill.pocket.embedded import describe
     from onefill.policy.published import PUBLISHED
 
-    policies, judges, adapters = describe("policies"), describe("judges"), describe("adapters")
-    for kind, found in (("policy", policies), ("judge", judges), ("adapter", adapters)):
-        if not found:
+    found = {kind: describe(kind) for kind in _KINDS}
+    for kind, of_kind in found.items():
+        if not of_kind:
             console.warn(
-                f"no embedded {kind} in this installation; make it with `onefill pocket build`"
+                f"no embedded {_KINDS[kind][0]} in this installation; "
+                "make it with `onefill pocket build`"
             )
     if json_output:
         published = [
             {"name": name, "about": model.about, "licence": model.licence, "page": model.page}
             for name, model in PUBLISHED.items()
         ]
-        console.print_json(
-            {
-                "policies": _entries(policies),
-                "judges": _entries(judges),
-                "adapters": _entries(adapters),
-                "published": published,
-            }
-        )
+        entries: dict[str, Any] = {kind: _entries(of_kind) for kind, of_kind in found.items()}
+        console.print_json({**entries, "published": published})
         return
-    out = console.stdout()
-    for model in policies:
-        out.print(_table("policy", model, _policy_rows(model.card)))
-    for model in judges:
-        out.print(_table("judge", model, _judge_rows(model.card)))
-    for model in adapters:
-        out.print(_table("adapter", model, {}))
+    _print_tables(found)
     rows = {name: f"{model.about}; licence {model.licence}" for name, model in PUBLISHED.items()}
-    out.print(_rows("published, of full size", rows))
+    console.stdout().print(_rows("published, of full size", rows))
 
 
 @app.command()
@@ -83,21 +72,12 @@ def show(
     """
     from onefill.pocket.embedded import describe
 
-    policies, judges, adapters = (
-        [model for model in describe(kind) if model.name == name]
-        for kind in ("policies", "judges", "adapters")
-    )
-    if not policies and not judges and not adapters:
+    found = {kind: [model for model in describe(kind) if model.name == name] for kind in _KINDS}
+    if not any(found.values()):
         raise BadInput(f"{name}: no embedded model has this name; see `onefill models`")
-    target = _sheet_target(output, name) if policies else None
-    out = console.stdout()
-    for model in policies:
-        out.print(_table("policy", model, _policy_rows(model.card)))
-    for model in judges:
-        out.print(_table("judge", model, _judge_rows(model.card)))
-    for model in adapters:
-        out.print(_table("adapter", model, {}))
-    for model in policies:
+    target = _sheet_target(output, name) if found["policies"] else None
+    _print_tables(found)
+    for model in found["policies"]:
         assert target is not None
         _draw_sheet(model, target, seed)
         typer.echo(target)
@@ -146,6 +126,21 @@ def _judge_rows(card: Mapping[str, Any]) -> dict[str, str]:
         else "accuracy not measured"
         for name, facts in card.get("dimensions", {}).items()
     }
+
+
+_KINDS: dict[Kind, tuple[str, Callable[[Mapping[str, Any]], dict[str, str]]]] = {
+    "policies": ("policy", _policy_rows),
+    "judges": ("judge", _judge_rows),
+    "adapters": ("adapter", lambda card: {}),
+}
+"""What one of a kind is called, and what its card says that it knows."""
+
+
+def _print_tables(found: Mapping[Kind, Sequence[EmbeddedModel]]) -> None:
+    for kind, of_kind in found.items():
+        word, known = _KINDS[kind]
+        for model in of_kind:
+            console.stdout().print(_table(word, model, known(model.card)))
 
 
 def _table(kind: str, model: EmbeddedModel, known: Mapping[str, str]) -> Table:

@@ -187,14 +187,14 @@ def build(out: Path, plan: Plan, begin: Path | None = None, against: Sequence[Pa
     student = new_student(seed)
     if begin is not None:
         begin_judge(student.model, student.tokenizer, begin)
-    start = copy.deepcopy(student.model)
+    start = None if begin is None else copy.deepcopy(student.model)
     student.to(plan.device)
     parts = PARTS if begin is None else PARTS_BEGUN
     for part in (see, read, together, harden):
         share = parts[part.__name__] / sum(parts.values())
         part(student, contests, held_out, plan.part(share))
     student.model.cpu()
-    if begin is not None:
+    if start is not None:
         meet_halfway(student.model, start)
     staged = out.with_name(out.name + ".part")
     shutil.rmtree(staged, ignore_errors=True)
