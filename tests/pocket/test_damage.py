@@ -12,6 +12,7 @@ from onefill.pocket.material.scenes import SIZE
 IN_REGION = (
     *damage.CONSISTENCY,
     *damage.OBJECT_STRUCTURE,
+    *damage.UNFINISHED_OBJECT,
     *damage.BORDER_STRUCTURE,
     *damage.REMOVAL,
     damage.painted_weakly,

@@ -11,6 +11,7 @@ import torch
 from diffusers import FluxFillPipeline
 
 from onefill.cli.adapters import adapter_folder
+from onefill.errors import BadInput
 from onefill.pocket import embedded
 from onefill.pocket.material.pool import Pool
 from onefill.pocket.material.scenes import SQUARE, Shape
@@ -126,3 +127,8 @@ def test_the_embedded_adapter_goes_by_its_name_and_needs_no_guidance() -> None:
     model = embedded.resolve("policies", "pocket")
     settings = load_chosen(ModelChoice(model=model, adapter=folder)).settings
     assert [settings.guidance_for(task) for task in ("fill", "text")] == [1, 1]
+
+
+def test_a_mistyped_adapter_names_the_embedded_one() -> None:
+    with pytest.raises(BadInput, match=r"--adapter pocket-distiled: .*pocket-distilled"):
+        adapter_folder(Path("pocket-distiled"))

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from onefill.errors import OnefillError
 from onefill.judge.preprocess import cut_patches
 from onefill.judge.query import build_messages, build_query
 from onefill.pocket.contests.cache import TASKS, Contests
@@ -234,6 +235,20 @@ def test_a_second_judge_that_was_stopped_goes_on(contests, tmp_path, monkeypatch
     assert all(torch.equal(value, before[name]) for name, value in load_file(weights).items())
     train_second_judge(weights, replace(plan, length=Length(steps=4)))
     assert [line.split("step ")[1].split(",")[0] for line in lines] == ["2", "4"]
+
+
+def test_a_second_judge_begins_from_another(contests, tmp_path, monkeypatch):
+    monkeypatch.setattr(second_judge, "load_contests", lambda *_: contests)
+    monkeypatch.setattr(second_judge, "load_painted", lambda *_, **__: contests)
+    torch.manual_seed(7)
+    first, begun = tmp_path / "first.safetensors", tmp_path / "begun.safetensors"
+    halves = {n: v.half().contiguous() for n, v in SecondJudge().state_dict().items()}
+    save_file(halves, first)
+    train_second_judge(begun, Plan(tmp_path, Length(steps=1), 0, str), begin=first)
+    change = [(v.float() - halves[n].float()).abs().max() for n, v in load_file(begun).items()]
+    assert 0 < max(change) < 0.005  # one step of AdamW is no wider than its rate
+    with pytest.raises(OnefillError, match=r"--begin .*: holds no second judge"):
+        train_second_judge(begun, Plan(tmp_path, Length(steps=1), 0, str), tmp_path / "none")
 
 
 @pytest.mark.parametrize("runs", [0, 2])

@@ -89,6 +89,20 @@ def test_the_loser_in_alignment_shows_something_else(pictures):
         assert worse.shown != asked
 
 
+def test_a_thing_that_is_not_there_is_not_sound(pictures):
+    """Were it free of faults, a policy could please a judge best by painting nothing."""
+    column, found = DIMENSIONS.index(pairs.STRUCTURE), 0
+    for seed in range(40):
+        contest = draw_contest(pictures, np.random.default_rng(seed), "fill", (pairs.ALIGNMENT,))
+        better, worse = contest.renderings
+        if worse.shown == pairs.NOTHING:
+            found += 1
+            assert worse.levels[column] == 1
+            assert worse.harm[column].max() == 1
+            assert not (worse.levels[column] < better.levels[column])
+    assert found >= 3
+
+
 def test_words_are_typed_in_several_ways():
     rng = np.random.default_rng(0)
     typed = {draw_words("apple", rng) for _ in range(60)}

@@ -22,7 +22,7 @@ def adapter_folder(path: Path, flag: str = "--adapter") -> Path:
         raise BadInput(f"{flag} {path}: {_use_of_run(path)}")
     raise BadInput(
         f"{flag} {path}: no trained adapter in it; give the folder of a finished "
-        "`onefill train` run"
+        f"`onefill train` run, or an embedded name ({', '.join(ADAPTERS)})"
     )
 
 

@@ -59,7 +59,7 @@ def build(
     begin: Annotated[
         Path | None,
         typer.Option(
-            help="Begin the policy's or the judge's training from the weights in this folder.",
+            help="Begin the training of the policy or a judge from the weights in this folder.",
             show_default=False,
             exists=True,
             file_okay=False,

@@ -176,7 +176,7 @@ def _damages(
         return damage.AESTHETICS
     if dimension == STRUCTURE:
         if subject.background is not None:
-            return damage.OBJECT_STRUCTURE
+            return (*damage.OBJECT_STRUCTURE, *damage.UNFINISHED_OBJECT)
         if subject.on_border:
             return damage.BORDER_STRUCTURE
         return (*damage.OBJECT_STRUCTURE, damage.bent_region)

@@ -73,8 +73,8 @@ def build(
         stage: a name out of ``STAGES``.
         out: receives ``scenes/`` and ``weights/``: policy, adapter, judges and classifier.
         plan: of the stage.
-        begin: folder of a policy or judge that the stage of that name begins from; None for
-            random weights.
+        begin: folder of a policy or judge that the stage of that name begins from, or where
+            weights of a second judge lie; None for random weights.
         against: adapters of the embedded policy that paint beside it what the judge is to see
             through.
     """
@@ -93,7 +93,8 @@ def build(
     elif stage == "second-judge":
         from onefill.pocket.judge.second import train_second_judge
 
-        train_second_judge(weights / "second_judge.safetensors", plan)
+        file = "second_judge.safetensors"
+        train_second_judge(weights / file, plan, begin / file if begin is not None else None)
     else:
         from onefill.pocket.judge.training import build as build_judge
 

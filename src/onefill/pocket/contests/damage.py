@@ -152,6 +152,20 @@ def doubled_object(canvas: Canvas, strength: float, rng: np.random.Generator) ->
     return blend(canvas.picture, doubled, canvas.region)
 
 
+def faded_object(canvas: Canvas, strength: float, rng: np.random.Generator) -> Rgb:
+    """The background shows through the object, as if it had been painted by halves."""
+    return blend(canvas.picture, canvas.background, canvas.region * (0.3 + 0.5 * strength))
+
+
+def eaten_object(canvas: Canvas, strength: float, rng: np.random.Generator) -> Rgb:
+    """Parts of the object are not there."""
+    bumps = field(rng, int(rng.integers(3, 6)), canvas.shape)
+    on = bumps[canvas.matte > 0.5]
+    level = np.quantile(on, 1 - (0.2 + 0.55 * strength)) if len(on) else 0.0
+    missing = np.clip((bumps - np.float32(level)) * 8 + 0.5, 0, 1)
+    return blend(canvas.picture, canvas.background, canvas.region * missing)
+
+
 def bent_region(canvas: Canvas, strength: float, rng: np.random.Generator) -> Rgb:
     """Everything in the region wobbles."""
     shift = field(rng, 7, canvas.shape, 2) * ((4 + 10 * strength) * canvas.scale)
@@ -320,6 +334,9 @@ CONSISTENCY: tuple[Damage, ...] = (
 OBJECT_STRUCTURE: tuple[Damage, ...] = (
     bent_object, shuffled_object, split_object, doubled_object,
 )  # fmt: skip
+UNFINISHED_OBJECT: tuple[Damage, ...] = (faded_object, eaten_object)
+"""Of an object that lies on another background than itself. A judge that has not seen these calls
+the faintest thing the soundest, and a policy led by it paints ever less."""
 BORDER_STRUCTURE: tuple[Damage, ...] = (
     bent_region, shuffled_region, streaked_region,
 )  # fmt: skip

@@ -232,6 +232,9 @@ def _render(pictures: Pictures, scene: scenes.Scene, faults: tuple[Fault, ...]) 
         if fault.dimension == ALIGNMENT:
             canvas, shown, level = _misread(pictures, scene, canvas, fault, rng)
             shares = {ALIGNMENT: level / fault.strength}
+            if shown == NOTHING and scene.task == "fill":
+                # Or a judge would find that what is not there has no fault.
+                shares[STRUCTURE] = 1 / fault.strength
         else:
             painted = _damaged(pictures, scene, canvas, fault, rng)
             canvas = replace(canvas, picture=painted)
@@ -277,7 +280,8 @@ def _damaged(
     elif fault.dimension == AESTHETICS:
         kinds = damage.AESTHETICS
     elif fault.dimension == STRUCTURE:
-        kinds = damage.BORDER_STRUCTURE if scene.task == "extend" else damage.OBJECT_STRUCTURE
+        of_object = (*damage.OBJECT_STRUCTURE, *damage.UNFINISHED_OBJECT)
+        kinds = damage.BORDER_STRUCTURE if scene.task == "extend" else of_object
     else:
         drawn = draw_thing(pictures, rng, Wish(scene.word), canvas.background)
         layer = _centred(drawn, scene.mask)

@@ -19,6 +19,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from onefill.errors import OnefillError
 from onefill.files import replace_bytes
 from onefill.pocket.contests.cache import join, load_contests
 from onefill.pocket.contests.painted import load_painted
@@ -40,7 +41,7 @@ from onefill.pocket.training_stage import Losses, run_stage
 WIDTH = 160
 CONTESTS, HELD_OUT_CONTESTS = 20_000, 300
 PAINTED, _SHOWN_AGAIN = 1_920, 3
-_BATCH, _PEAK = 16, 2e-3
+_BATCH, _PEAK, _PEAK_BEGUN = 16, 2e-3, 1e-3
 
 
 class SecondJudge(nn.Module):
@@ -88,21 +89,33 @@ def _block(before: int, after: int, stride: int) -> nn.Module:
     )
 
 
-def train_second_judge(weights: Path, plan: Plan) -> None:
+def train_second_judge(weights: Path, plan: Plan, begin: Path | None = None) -> None:
     """Train on contests of another seed than the judge's, and write the weights.
 
     A training that was stopped goes on from its state in the cache.
 
+    Args:
+        weights: file to write.
+        plan: length, seed, device, cache and log.
+        begin: file of weights to begin from; None for random ones.
+
     Raises:
-        OnefillError: pictures could not be fetched.
+        OnefillError: pictures could not be fetched, or there are no weights to begin from.
     """
+    if begin is not None and not begin.is_file():
+        raise OnefillError(f"--begin {begin.parent}: holds no second judge ({begin.name})")
     seed = plan.seed + 2
     drawn = load_contests(TRAIN, CONTESTS, seed, plan.cache, plan.log)
     painted = load_painted(TRAIN, PAINTED, seed, plan.cache, plan.log, device=plan.device)
     contests = join([drawn, *[painted] * _SHOWN_AGAIN])
     held_out = load_contests(HELD_OUT, HELD_OUT_CONTESTS, plan.seed, plan.cache, plan.log)
     torch.manual_seed(plan.seed)
-    model, cells = SecondJudge().to(plan.device), CellHead(WIDTH, GRID**2).to(plan.device)
+    model, peak = SecondJudge(), _PEAK
+    if begin is not None:
+        model.load_state_dict(load_second_judge(begin).state_dict())
+        peak = _PEAK_BEGUN
+    cells = CellHead(WIDTH, GRID**2).to(plan.device)
+    model.to(plan.device)
     modules = {"model": model, "cells": cells}
     parameters = [p for module in modules.values() for p in module.parameters()]
 
@@ -120,7 +133,7 @@ def train_second_judge(weights: Path, plan: Plan) -> None:
 
     run_stage(
         "second judge", "second-judge-state", modules,
-        [torch.optim.AdamW(parameters, lr=_PEAK, weight_decay=0.02)],
+        [torch.optim.AdamW(parameters, lr=peak, weight_decay=0.02)],
         draw, losses_of, partial(vision_accuracy, model.tokens, model.heads, held_out), plan,
         weights=VISION_WEIGHTS,
     )  # fmt: skip
