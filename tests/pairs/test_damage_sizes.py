@@ -20,8 +20,7 @@ IN_REGION = (
     *damage.OBJECT_STRUCTURE,
     *damage.BORDER_STRUCTURE,
     *damage.REMOVAL,
-    damage.painted_weakly,
-    damage.patterned_region,
+    *damage.PAINTING,
 )
 EVERYWHERE = damage.AESTHETICS
 

@@ -15,8 +15,7 @@ IN_REGION = (
     *damage.UNFINISHED_OBJECT,
     *damage.BORDER_STRUCTURE,
     *damage.REMOVAL,
-    damage.painted_weakly,
-    damage.patterned_region,
+    *damage.PAINTING,
 )
 EVERYWHERE = damage.AESTHETICS
 

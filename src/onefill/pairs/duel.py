@@ -157,7 +157,7 @@ def _render(subject: Subject, faults: Sequence[_Fault], other: Other) -> Picture
         if fault.kind == ALIGNMENT:
             painted = _misread(subject, canvas, fault.strength, other, rng)
         elif fault.kind == _WEAK:
-            paint = damage.painted_weakly if rng.random() < 0.5 else damage.patterned_region
+            paint = damage.PAINTING[int(rng.integers(len(damage.PAINTING)))]
             painted = paint(canvas, fault.strength, rng)
         else:
             kinds = _damages(subject, fault.kind, partial(other, rng), rng)

@@ -81,6 +81,17 @@ def seam(canvas: Canvas, strength: float, rng: np.random.Generator) -> Rgb:
     return blend(canvas.picture, ink, line * (0.3 + 0.6 * strength))
 
 
+def harsh_region(canvas: Canvas, strength: float, rng: np.random.Generator) -> Rgb:
+    """The region is sharpened until light and dark part, in a picture that is not."""
+    return blend(canvas.picture, _sharpened(canvas, canvas.picture, strength, rng), canvas.region)
+
+
+def _sharpened(canvas: Canvas, picture: Rgb, strength: float, rng: np.random.Generator) -> Rgb:
+    """An unsharp mask far beyond taste: what a policy does that is led towards crispness."""
+    soft = blurred(picture, rng.uniform(1, 4) * canvas.scale)
+    return np.clip(picture + (picture - soft) * (0.3 + 2.2 * strength), 0, 1)
+
+
 # --- structure: the thing itself is misshapen ---------------------------------------------------
 
 
@@ -265,6 +276,11 @@ def exposure(canvas: Canvas, strength: float, rng: np.random.Generator) -> Rgb:
     return np.clip((canvas.picture - 1) * power + 1, 0, 1)
 
 
+def sharpened(canvas: Canvas, strength: float, rng: np.random.Generator) -> Rgb:
+    """Every edge has a halo."""
+    return _sharpened(canvas, canvas.picture, strength, rng)
+
+
 # --- removal quality: what was taken away left something behind ---------------------------------
 
 
@@ -328,8 +344,14 @@ def painted_weakly(canvas: Canvas, strength: float, rng: np.random.Generator) ->
     return blend(canvas.picture, painted, canvas.region)
 
 
+def painted_harshly(canvas: Canvas, strength: float, rng: np.random.Generator) -> Rgb:
+    """The same with all contrast driven up: crisp, and as wrong."""
+    painted = painted_weakly(canvas, 0.35 * strength, rng)
+    return blend(canvas.picture, _sharpened(canvas, painted, strength, rng), canvas.region)
+
+
 CONSISTENCY: tuple[Damage, ...] = (
-    tint, light, soft_region, grain_region, veil, grey_region, seam,
+    tint, light, soft_region, harsh_region, grain_region, veil, grey_region, seam,
 )  # fmt: skip
 OBJECT_STRUCTURE: tuple[Damage, ...] = (
     bent_object, shuffled_object, split_object, doubled_object,
@@ -341,6 +363,8 @@ BORDER_STRUCTURE: tuple[Damage, ...] = (
     bent_region, shuffled_region, streaked_region,
 )  # fmt: skip
 AESTHETICS: tuple[Damage, ...] = (
-    noise, compression, blur, garish, dull, pixelated, exposure,
+    noise, compression, blur, sharpened, garish, dull, pixelated, exposure,
 )  # fmt: skip
-REMOVAL: tuple[Damage, ...] = (flat_patch, smear, tint, soft_region)
+REMOVAL: tuple[Damage, ...] = (flat_patch, smear, tint, soft_region, harsh_region)
+PAINTING: tuple[Damage, ...] = (painted_weakly, painted_harshly, patterned_region)
+"""What harms several dimensions at once."""

@@ -273,7 +273,7 @@ def _damaged(
     rng: np.random.Generator,
 ) -> scenes.Rgb:
     if fault.dimension is None:
-        paint = damage.painted_weakly if rng.random() < 0.5 else damage.patterned_region
+        paint = damage.PAINTING[int(rng.integers(len(damage.PAINTING)))]
         return paint(canvas, fault.strength, rng)
     if fault.dimension == CONSISTENCY:
         kinds = damage.CONSISTENCY
