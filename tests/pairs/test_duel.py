@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onefill.pairs.duel import draw_duel
-from onefill.pairs.subject import AESTHETICS, ALIGNMENT, KNOWN, Subject, grey_out
+from onefill.pairs.subject import AESTHETICS, ALIGNMENT, KNOWN, STRUCTURE, Subject, grey_out
 from onefill.tasks import shapes
 from onefill.tasks.registry import load_tasks
 
@@ -36,6 +36,19 @@ def stripes(subject: Subject):
         return layer
 
     return other
+
+
+def test_what_is_not_there_is_never_the_sounder_one():
+    subject, gone = draw_subject(48, 64, 1, True), 0
+    behind = np.rint(subject.background * 255)
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        duel = draw_duel(subject, ALIGNMENT, KNOWN, stripes(subject), rng)
+        if duel is not None and np.array_equal(duel.pictures[1], behind):
+            gone += 1
+            assert duel.winner[ALIGNMENT] == 0
+            assert duel.winner.get(STRUCTURE) != 1
+    assert gone >= 10
 
 
 @given(
