@@ -12,8 +12,7 @@ the reward of `onefill train` rises; the changed copy is then asked about with f
 
 The pixels are led by the reward as the paper has it and in every way that a run's `reward`
 section can harden it (shift and resize are a run's default), with --also by the mean of two judges
-as well; the policy as the paper has it, by default, and with what keeps a long run honest (finished
-samples judged, the gradient centred). Printed for each: P(yes) of
+as well; the policy as the paper has it, by default, and with the gradient centred. Printed for each: P(yes) of
 the judge after, P(yes) of the second judge after, how far the two have parted, and the change of
 the PSNR to the clean picture; for measure, what both judges say of the clean picture itself. A
 judge that cannot be fooled gains only where the others agree. One JSON document.
@@ -169,9 +168,11 @@ def fool_pixels(
 
 def ways_to_train() -> dict[str, RunConfig]:
     """Every way of leading the policy that is compared, by name."""
-    ways = {name: RunConfig(reward=asked) for name, asked in ways_to_ask(None).items()}
-    guarded = RunConfig(image="sampled", reward=RewardConfig(centred=True))
-    return {name: ways[name] for name in ("plain", "shift and resize")} | {"guarded": guarded}
+    return {
+        "plain": RunConfig(image="predicted", reward=ways_to_ask(None)["plain"]),
+        "default": RunConfig(),
+        "centred": RunConfig(reward=RewardConfig(centred=True)),
+    }
 
 
 def fool_policy(

@@ -57,7 +57,6 @@ class Experiment:
 
 _GUARDED: dict[str, Any] = {
     "steps": 240,
-    "image": "sampled",
     "reward": {"centred": True},
     "lam": 0.9,
     "dimensions": {"text-alignment": 3.0},
@@ -79,7 +78,9 @@ EXPERIMENTS = {
     **{f"{task} alone": Experiment(settings={"tasks": {task: 1.0}}) for task in _ALL_TASKS},
     "early gradient": Experiment(settings={"step_range": [0.1, 0.4]}),
     "late gradient": Experiment(settings={"step_range": [0.7, 0.9]}),
-    "judged as sampled": Experiment(settings={"image": "sampled"}),
+    "judged as predicted": Experiment(settings={"image": "predicted"}),
+    "centred": Experiment(settings={"reward": {"centred": True}}, seeds=3),
+    "drift penalty": Experiment(settings={"reward": {"centred": True}, "penalty": {"weight": 5.0}}),
     # Under the fixed reference the average is a bystander: a run without it trains the same.
     "moving average": Experiment(weights="adapter-average", of="default", seeds=3),
     "logistic": Experiment(settings={"loss": "logistic"}),
@@ -112,7 +113,8 @@ CONTRASTS = {
     "dimensions": ("default", "aesthetics alone", "alignment thrice"),
     "tasks": ("default", "with text", *(f"{task} alone" for task in _ALL_TASKS)),
     "gradient step": ("default", "early gradient", "late gradient"),
-    "image": ("default", "judged as sampled"),
+    "image": ("default", "judged as predicted"),
+    "centred": ("default", "centred", "drift penalty"),
     "average": ("default", "moving average"),
     "loss": ("default", "logistic"),
     "plain reward": ("default", "plain reward"),

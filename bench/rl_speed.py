@@ -256,7 +256,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "judge": options.judge,
         "device": options.device,
         "monitor": {"every": 0},
-        "reward": {"shift": 0, "resize": 0.0},  # as the paper asks, and the obvious way does
+        # As in the paper, and in the obvious way.
+        "image": "predicted",
+        "reward": {"shift": 0, "resize": 0.0},
     }
     found = measure(build_config(None, settings), options.steps)
     print(json.dumps(found, indent=2))

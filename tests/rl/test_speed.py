@@ -38,6 +38,7 @@ def test_the_loss_curves_of_both_ways_agree(
         "model": str(request.getfixturevalue(policy)),
         "judge": str(random_judge),
         "device": "cpu",
+        "image": "predicted",
         "reward": {"shift": 0, "resize": 0.0},
     }
     found = bench.measure(build_config(None, settings), 3, pictures)

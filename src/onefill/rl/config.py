@@ -181,9 +181,9 @@ class RunConfig(_Section):
         tau: share of itself that a moving average keeps at each step (tau).
         step_range: first and last sampler step that the gradient is taken at ([t1, t2]). Whole
             numbers count steps from 0; fractions in [0, 1] are of the number of steps.
-        image: what the judge sees of the policy: ``predicted`` is x0' of the one prediction, as in
-            the paper; ``sampled`` is where denoising ends that goes on from there. The gradient is
-            that of x0' either way.
+        image: what the judge sees of the policy: ``sampled`` is where denoising ends that goes on
+            from the one prediction; ``predicted`` is x0' of that prediction, as in the paper, which
+            is softer than what it stands beside. The gradient is that of x0' either way.
         sampler_steps: steps of a full denoising, of every task; None for what an edit of the task
             takes where results are measured, and for at most half of the policy's steps in
             rollouts.
@@ -210,7 +210,7 @@ class RunConfig(_Section):
     dimensions: dict[str, Least0] = {}
     tau: Share = defaults.TAU
     step_range: list[int] | list[float] = defaults.STEP_RANGE
-    image: Literal["predicted", "sampled"] = "predicted"
+    image: Literal["predicted", "sampled"] = "sampled"
     sampler_steps: Count | None = None
     guidance: Annotated[float, Field(ge=1)] | None = None
     batch_size: Count = defaults.BATCH_SIZE
