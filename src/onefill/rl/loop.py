@@ -104,7 +104,7 @@ def take_step(run: Training) -> StepReport:
         with timer.phase("gradient step"):
             latents = predicted_latents(policy, conditions, partial, sampler)
             guard.check("gradient step", latents)
-        # Not in the paper, and by default not done: denoising goes on to the end from there.
+        # Not in the paper: denoising goes on to the end, so that the judge sees no blur.
         with timer.phase("rollout"):
             is_end = config.image == "sampled"
             end = carried_on(policy, conditions, partial, latents, sampler) if is_end else latents

@@ -88,7 +88,7 @@ PAINTED, _SHOWN_AGAIN = 1_920, 4
 """Contests that policies paint, and how often each is shown for once of the others: they are slow
 to make."""
 
-PARTS = {"see": 76.0, "read": 15.5, "together": 76.0, "harden": 232.5}
+PARTS = {"see": 81.5, "read": 17.0, "together": 85.0, "harden": 259.5}
 """Minutes of each part of a judge from nothing; other times are divided likewise."""
 
 PARTS_BEGUN = {"see": 12.0, "read": 3.0, "together": 20.0, "harden": 60.0}
