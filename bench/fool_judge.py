@@ -12,10 +12,10 @@ the reward of `onefill train` rises; the changed copy is then asked about with f
 
 The pixels are led by the reward as the paper has it and in every way that a run's `reward`
 section can harden it (shift and resize are a run's default), with --also by the mean of two judges
-as well; the policy as the paper has it, by default, and with the gradient centred. Printed for each: P(yes) of
-the judge after, P(yes) of the second judge after, how far the two have parted, and the change of
-the PSNR to the clean picture; for measure, what both judges say of the clean picture itself. A
-judge that cannot be fooled gains only where the others agree. One JSON document.
+as well; the policy as the paper has it, by default, and with the gradient centred. Printed for
+each: P(yes) of the judge after, P(yes) of the second judge after, how far the two have parted, and
+the change of the PSNR to the clean picture; for measure, what both judges say of the clean picture
+itself. A judge that cannot be fooled gains only where the others agree. One JSON document.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The prompts of OneReward's project page on photographs: start model beside RL-trained model.
 
-python scripts/make_gallery.py --adapter runs/NAME [--cache pocket-cache] [-o FILE.png]
+python scripts/make_gallery.py --adapter runs/NAME [--cache pocket-cache] [-o FILE.webp]
 
 The photographs are those held out from the recipe (fetched as it fetches them), the boxes were
 drawn before anything was painted in them, and every edit has seed 0: nothing is chosen by eye.
@@ -20,7 +20,7 @@ from onefill.cli.app import run
 from onefill.pocket.contact_sheet import find_font, label_of
 from onefill.pocket.material import sources
 
-TARGET = Path(__file__).parents[1] / "docs" / "images" / "gallery.png"
+TARGET = Path(__file__).parents[1] / "docs" / "images" / "gallery.webp"
 
 FILLS = (
     *("straw hat", "Canton Tower", "Temple of Heaven", "kimono", "a cat", "a big sunflower"),
@@ -133,7 +133,7 @@ def main(arguments: list[str] | None = None) -> None:
                 pictures.append(edit(photo, box, [flag, words], adapter, out))
             cases.append((words, pictures))
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    draw(cases).save(options.output, optimize=True)
+    draw(cases).save(options.output, quality=88, method=6)
     print(options.output)
 
 
