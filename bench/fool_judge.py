@@ -92,6 +92,23 @@ def symmetric(judge: Judge, first: Tensor, second: Tensor, queries: list[str]) -
     return torch.sigmoid(swap_symmetric(forward, backward))
 
 
+def both_opinions(
+    judge: Judge,
+    second: SecondJudge,
+    pair: tuple[Tensor, Tensor],
+    task: str,
+    dimension: str,
+    words: list[int],
+) -> dict[str, list[bool]]:
+    """By judge, whether it prefers the first picture of each pair, asked for ``LABELS[word]``."""
+    typed = [LABELS[word] if dimension == ALIGNMENT else None for word in words]
+    opinions = {
+        "judge": symmetric(judge, *pair, questions(task, dimension, typed)),
+        "second": second_opinion(second, *pair, dimension, words),
+    }
+    return {who: (p > 0.5).tolist() for who, p in opinions.items()}
+
+
 def ways_to_ask(also: str | None) -> dict[str, RewardConfig]:
     """Every way of asking that is compared, by name."""
     still = {"shift": 0, "resize": 0.0}

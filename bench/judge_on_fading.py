@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from fool_judge import questions, second_opinion, symmetric
+from fool_judge import both_opinions
 
 from onefill.allocator import keep_freed_memory
 from onefill.errors import OnefillError
@@ -28,7 +28,7 @@ from onefill.judge.loading import load_judge
 from onefill.pocket import embedded
 from onefill.pocket.contests import damage
 from onefill.pocket.contests.damage_canvas import Canvas, blend
-from onefill.pocket.contests.pairs import ALIGNMENT, LABELS, TASK_DIMENSIONS
+from onefill.pocket.contests.pairs import LABELS, TASK_DIMENSIONS
 from onefill.pocket.judge.second import load_second_judge
 from onefill.pocket.material.scenes import Rgb
 from onefill.pocket.scoring.held_out import HeldOut, read_held_out
@@ -74,23 +74,19 @@ def main() -> None:
         parser.error(str(error))
     second = load_second_judge(arguments.second)
     scenes = read_held_out(embedded.scenes("heldout"), "removal").select(slice(arguments.scenes))
-    whole, words = canvases(scenes), [row["word"] for row in scenes.rows]
-    labels = [LABELS.index(word) for word in words]
+    whole, words = canvases(scenes), [LABELS.index(row["word"]) for row in scenes.rows]
+    true = _stacked([canvas.picture for canvas in whole])
     document: dict[str, dict[str, dict[str, float]]] = {}
     for name, change in CHANGES.items():
         changed = _stacked([change(c, np.random.default_rng(i)) for i, c in enumerate(whole)])
-        pair = _stacked([canvas.picture for canvas in whole]), changed
         for dimension in TASK_DIMENSIONS["fill"]:
-            typed = [word if dimension == ALIGNMENT else None for word in words]
-            queries = questions("fill", dimension, typed)
             found: dict[str, list[bool]] = {"judge": [], "second": []}
             for start in range(0, len(whole), _TOGETHER):
                 at = slice(start, start + _TOGETHER)
-                shown = pair[0][at], pair[1][at]
-                p = symmetric(judge, *shown, queries[at])
-                found["judge"] += (p > 0.5).tolist()
-                p = second_opinion(second, *shown, dimension, labels[at])
-                found["second"] += (p > 0.5).tolist()
+                pair = true[at], changed[at]
+                opinions = both_opinions(judge, second, pair, "fill", dimension, words[at])
+                for who, answers in opinions.items():
+                    found[who] += answers
             shares = {who: float(np.mean(answers)) for who, answers in found.items()}
             document.setdefault(name, {})[dimension] = shares
     print(json.dumps({"scenes": len(whole), "true preferred": document}, indent=1))

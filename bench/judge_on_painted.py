@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from fool_judge import questions, second_opinion, symmetric
+from fool_judge import both_opinions
 
 from onefill.allocator import keep_freed_memory
 from onefill.cli.adapters import adapter_folder
@@ -27,7 +27,7 @@ from onefill.judge.model import Judge
 from onefill.pocket import embedded
 from onefill.pocket.contests.cache import RENDERINGS, TASKS, Contests
 from onefill.pocket.contests.painted import load_painted
-from onefill.pocket.contests.pairs import ALIGNMENT, CELLS, LABELS
+from onefill.pocket.contests.pairs import CELLS
 from onefill.pocket.judge.second import SecondJudge, load_second_judge
 from onefill.pocket.material.sources import HELD_OUT
 from onefill.pocket.scoring.held_out import as_tensor
@@ -45,17 +45,12 @@ def preferences(
         part = contests.select(slice(start, start + _TOGETHER))
         pictures = [as_tensor(part.pictures[:, place]) for place in range(RENDERINGS)]
         words = part.words.tolist()
-        typed = [LABELS[word] if dimension == ALIGNMENT else None for word in words]
-        queries = questions(task, dimension, typed)
         for name, better in (("true", _TRUE), ("partly", _PARTLY)):
             for worse in _WHOLLY:
                 pair = pictures[better], pictures[worse]
-                opinions = {
-                    "judge": symmetric(judge, *pair, queries),
-                    "second": second_opinion(second, *pair, dimension, words),
-                }
-                for who, p in opinions.items():
-                    found[who].setdefault(name, []).extend((p > 0.5).tolist())
+                opinions = both_opinions(judge, second, pair, task, dimension, words)
+                for who, answers in opinions.items():
+                    found[who].setdefault(name, []).extend(answers)
     return {
         who: {name: float(np.mean(answers)) for name, answers in of.items()}
         for who, of in found.items()

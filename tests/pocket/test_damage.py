@@ -11,8 +11,7 @@ from onefill.pocket.material.scenes import SIZE
 
 IN_REGION = (
     *damage.CONSISTENCY,
-    *damage.OBJECT_STRUCTURE,
-    *damage.UNFINISHED_OBJECT,
+    *damage.PLACED_OBJECT_STRUCTURE,
     *damage.BORDER_STRUCTURE,
     *damage.REMOVAL,
     *damage.PAINTING,

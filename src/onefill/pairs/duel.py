@@ -162,8 +162,7 @@ def _render(subject: Subject, faults: Sequence[_Fault], other: Other) -> Picture
         if fault.kind == ALIGNMENT:
             painted = _misread(subject, canvas, fault.strength, other, rng)
         elif fault.kind == _WEAK:
-            paint = damage.PAINTING[int(rng.integers(len(damage.PAINTING)))]
-            painted = paint(canvas, fault.strength, rng)
+            painted = damage.painted_badly(canvas, fault.strength, rng)
         else:
             kinds = _damages(subject, fault.kind, partial(other, rng), rng)
             least = damage_canvas.PLAIN if fault.kind == STRUCTURE else damage_canvas.VISIBLE
@@ -181,7 +180,7 @@ def _damages(
         return damage.AESTHETICS
     if dimension == STRUCTURE:
         if subject.background is not None:
-            return (*damage.OBJECT_STRUCTURE, *damage.UNFINISHED_OBJECT)
+            return damage.PLACED_OBJECT_STRUCTURE
         if subject.on_border:
             return damage.BORDER_STRUCTURE
         return (*damage.OBJECT_STRUCTURE, damage.bent_region)

@@ -356,9 +356,9 @@ CONSISTENCY: tuple[Damage, ...] = (
 OBJECT_STRUCTURE: tuple[Damage, ...] = (
     bent_object, shuffled_object, split_object, doubled_object,
 )  # fmt: skip
-UNFINISHED_OBJECT: tuple[Damage, ...] = (faded_object, eaten_object)
-"""Of an object that lies on another background than itself. A judge that has not seen these calls
-the faintest thing the soundest, and a policy led by it paints ever less."""
+PLACED_OBJECT_STRUCTURE: tuple[Damage, ...] = (*OBJECT_STRUCTURE, faded_object, eaten_object)
+"""Of an object whose background is known. A judge that has not seen the last two calls the faintest
+thing the soundest, and a policy led by it paints ever less."""
 BORDER_STRUCTURE: tuple[Damage, ...] = (
     bent_region, shuffled_region, streaked_region,
 )  # fmt: skip
@@ -368,3 +368,8 @@ AESTHETICS: tuple[Damage, ...] = (
 REMOVAL: tuple[Damage, ...] = (flat_patch, smear, tint, soft_region, harsh_region)
 PAINTING: tuple[Damage, ...] = (painted_weakly, painted_harshly, patterned_region)
 """What harms several dimensions at once."""
+
+
+def painted_badly(canvas: Canvas, strength: float, rng: np.random.Generator) -> Rgb:
+    """One of ``PAINTING``, drawn."""
+    return PAINTING[int(rng.integers(len(PAINTING)))](canvas, strength, rng)

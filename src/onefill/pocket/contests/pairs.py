@@ -273,15 +273,14 @@ def _damaged(
     rng: np.random.Generator,
 ) -> scenes.Rgb:
     if fault.dimension is None:
-        paint = damage.PAINTING[int(rng.integers(len(damage.PAINTING)))]
-        return paint(canvas, fault.strength, rng)
+        return damage.painted_badly(canvas, fault.strength, rng)
     if fault.dimension == CONSISTENCY:
         kinds = damage.CONSISTENCY
     elif fault.dimension == AESTHETICS:
         kinds = damage.AESTHETICS
     elif fault.dimension == STRUCTURE:
-        of_object = (*damage.OBJECT_STRUCTURE, *damage.UNFINISHED_OBJECT)
-        kinds = damage.BORDER_STRUCTURE if scene.task == "extend" else of_object
+        on_border = scene.task == "extend"
+        kinds = damage.BORDER_STRUCTURE if on_border else damage.PLACED_OBJECT_STRUCTURE
     else:
         drawn = draw_thing(pictures, rng, Wish(scene.word), canvas.background)
         layer = _centred(drawn, scene.mask)
