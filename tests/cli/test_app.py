@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 import types
@@ -183,3 +184,24 @@ def test_bitsandbytes_keeps_its_missing_kernel_to_itself(
     judge_that(body)
     assert cli("judge").code == 0
     assert caplog.messages == ["an error", "something else"]
+
+
+LEAVING = """
+import atexit, os, sys
+from onefill.cli.app import main
+atexit.register(os._exit, 9)  # as torch's threads do now and then while Python is taken apart
+sys.argv = ["onefill", "tasks"]
+main()
+"""
+
+
+def test_one_of_several_processes_ends_whole_whatever_torch_does_at_the_end(cli):
+    command = [sys.executable, "-c", LEAVING]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    alone, launched = (
+        subprocess.run(command, env=environment | place, capture_output=True, text=True)
+        for place in ({}, {"WORLD_SIZE": "2"})
+    )
+    assert alone.returncode == 9
+    assert launched.returncode == 0
+    assert launched.stdout == cli("tasks").stdout

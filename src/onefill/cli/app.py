@@ -20,6 +20,7 @@ from typer.core import TyperCommand, TyperGroup
 from onefill import __version__
 from onefill.cli import console
 from onefill.errors import OnefillError
+from onefill.launched import process_count
 from onefill.quantizers import hush_bitsandbytes
 
 COMMANDS = {
@@ -138,4 +139,11 @@ def _fail(message: str, exit_code: int) -> int:
 
 def main() -> None:
     """Entry point of the console script."""
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    if process_count() > 1:
+        # Threads of torch's connections may want the interpreter while it is taken apart, and then
+        # abort a process whose work is done: it leaves without that.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

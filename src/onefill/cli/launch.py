@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from types import FrameType
 
 from onefill.errors import OnefillError
@@ -71,9 +73,7 @@ def launch(arguments: Sequence[str], count: int) -> int:
 
 
 def _places(count: int) -> list[dict[str, str]]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = _free_port()
     threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, _cores() // count))
     of_all = {
         "WORLD_SIZE": str(count),
@@ -83,6 +83,15 @@ def _places(count: int) -> list[dict[str, str]]:
         "OMP_NUM_THREADS": threads,
     }
     return [{**of_all, "RANK": str(index), "LOCAL_RANK": str(index)} for index in range(count)]
+
+
+def _free_port() -> int:
+    """A port nobody listens at, and that the system gives to no outgoing connection meanwhile."""
+    for port in random.sample(range(20_000, 32_000), 100):
+        with socket.socket() as free, suppress(OSError):
+            free.bind(("127.0.0.1", port))
+            return port
+    raise OnefillError("--processes: of 100 ports of this machine none is free; close programs")
 
 
 def _cores() -> int:
