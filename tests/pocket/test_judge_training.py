@@ -14,6 +14,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from onefill.errors import OnefillError
 from onefill.judge.preprocess import cut_patches
 from onefill.judge.query import build_messages, build_query
+from onefill.judge.saving import save_judge
 from onefill.pocket.contests.cache import TASKS, Contests
 from onefill.pocket.contests.pairs import ALIGNMENT, CELLS, DIMENSIONS, GAP, GRID, LABELS, NOTHING
 from onefill.pocket.judge import card, training
@@ -169,6 +170,29 @@ def test_a_short_training_lowers_the_losses_and_goes_on(student, contests, tmp_p
     for name, module in student.modules().items():
         for key, value in module.state_dict().items():
             assert torch.equal(value, again.modules()[name].state_dict()[key]), (name, key)
+
+
+def test_a_judge_that_knows_every_word_goes_on_by_sight_alone(contests, tmp_path, monkeypatch):
+    small = partial(training.new_student, vision=TINY, text=TINY)
+    begun = small(3)
+    processor = training.build_image_processor()
+    save_judge(tmp_path / "begun", begun.model, begun.tokenizer, processor, {"facts": {}})
+    monkeypatch.setattr(training, "new_student", small)
+    monkeypatch.setattr(training, "load_perceptual", lambda *_: lambda a, b: (a - b).abs().mean(1))
+    for load in ("load_contests", "load_painted"):
+        monkeypatch.setattr(training, load, lambda *_: contests)
+    trained = []
+
+    def save(model, _, folder, *__):
+        trained.append(model)
+        folder.mkdir()
+
+    monkeypatch.setattr(card, "save_measured", save)
+    plan = Plan(tmp_path / "cache", Length(steps=8), seed=0, log=lambda _: None)
+    training.build(tmp_path / "out", plan, tmp_path / "begun")
+    for name, weight in begun.model.named_parameters():
+        same = torch.equal(weight, trained[0].get_parameter(name))
+        assert same == (".visual." not in name), name
 
 
 def test_pictures_are_moved_against_the_model_within_their_bound():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -87,7 +88,8 @@ def test_a_judge_goes_on_with_more_words(tmp_path: Path) -> None:
     old.save_pretrained(tmp_path)
     old_tokenizer.save_pretrained(tmp_path)
     build_image_processor().save_pretrained(tmp_path)
-    begin_judge(new, tokenizer, tmp_path)
+    assert not begin_judge(new, tokenizer, tmp_path)
+    assert begin_judge(copy.deepcopy(old), old_tokenizer, tmp_path)
     with torch.no_grad():
         before, after = (
             model.model.language_model(input_ids=torch.tensor([tokens.encode(" Prompt: cat.")]))

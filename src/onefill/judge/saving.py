@@ -38,10 +38,10 @@ def save_judge(
     """
     folder.mkdir(parents=True, exist_ok=True)
     tensors = model.state_dict() if weights is None else weights
-    model.save_pretrained(
-        folder,
-        state_dict={name: tensor.to(dtype or tensor.dtype) for name, tensor in tensors.items()},
-    )
+    # Tensors that share memory still do when they are cast, so that they are written once.
+    places = {name: (tensor.data_ptr(), tensor.shape) for name, tensor in tensors.items()}
+    cast = {places[name]: tensor.to(dtype or tensor.dtype) for name, tensor in tensors.items()}
+    model.save_pretrained(folder, state_dict={name: cast[place] for name, place in places.items()})
     tokenizer.save_pretrained(folder)
     image_processor.save_pretrained(folder)
     for weights_file in folder.glob("*.safetensors"):

@@ -49,8 +49,11 @@ def begin_policy(
     _take_over(model.t5, t5.state_dict(), t5_before.get_vocab(), t5_tokenizer.get_vocab(), folder)
 
 
-def begin_judge(model: Any, tokenizer: Qwen2Tokenizer, folder: Path) -> None:
+def begin_judge(model: Any, tokenizer: Qwen2Tokenizer, folder: Path) -> bool:
     """Give an untrained judge the weights of a saved one.
+
+    Returns:
+        Whether that one knew every word.
 
     Raises:
         OnefillError: the folder's parts have other shapes, or it is no judge.
@@ -60,7 +63,9 @@ def begin_judge(model: Any, tokenizer: Qwen2Tokenizer, folder: Path) -> None:
         words_before = Qwen2Tokenizer.from_pretrained(folder).get_vocab()
     except OSError as error:
         raise OnefillError(f"--begin {folder}: holds no judge ({error})") from error
-    _take_over(model, before.state_dict(), words_before, tokenizer.get_vocab(), folder)
+    words = tokenizer.get_vocab()
+    _take_over(model, before.state_dict(), words_before, words, folder)
+    return words.keys() <= words_before.keys()
 
 
 @torch.no_grad()

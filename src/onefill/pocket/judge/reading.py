@@ -16,18 +16,27 @@ from onefill.pocket.contests.cache import TASKS, Contests
 from onefill.pocket.contests.pairs import (
     ALIGNMENT,
     CELLS,
+    CONSISTENCY,
     DIMENSIONS,
     GAP,
     LABELS,
     NOTHING,
+    STRUCTURE,
     draw_words,
 )
 from onefill.pocket.judge.vision import VisionHeads
 from onefill.tasks.types import Task
 
-_WEIGHTS = {("text", ALIGNMENT): 5.0, ("fill", ALIGNMENT): 2.5, ("extend", ALIGNMENT): 2.5}
-"""Pairs about words for one pair of any other cell: there are many words to learn, and letters
-are the smallest thing to tell apart."""
+_WEIGHTS = {
+    ("text", ALIGNMENT): 5.0,
+    ("fill", ALIGNMENT): 2.5,
+    ("extend", ALIGNMENT): 2.5,
+    ("fill", STRUCTURE): 3.0,
+    ("extend", CONSISTENCY): 1.5,
+}
+"""Pairs of a cell for one pair of any other: there are many words to learn, and letters are the
+smallest thing to tell apart; the structure of things and the light of what is beyond a border are
+what a judge of equal parts was least sure of."""
 
 _STRANGERS = 0.4
 """Share of the pairs about words whose pictures come from two scenes."""
@@ -72,7 +81,7 @@ class PairBatch:
 
 
 class PairSource:
-    """Draws pairs with a clear winner from contests, every cell alike, words more often.
+    """Draws pairs with a clear winner from contests, hard cells more often than others.
 
     Args:
         contests: to draw from.

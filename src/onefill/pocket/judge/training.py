@@ -167,7 +167,8 @@ def build(out: Path, plan: Plan, begin: Path | None = None, against: Sequence[Pa
         out: the folder; replaced only when all is done.
         plan: length, seed, device; drawing and measuring are not counted. States of the four parts
             are kept in its cache.
-        begin: folder of a judge whose weights it begins from; None for random ones.
+        begin: folder of a judge whose weights it begins from; None for random ones. If that one
+            knows all words, its language model stays as it is.
         against: adapters of policies that have learned from an earlier judge; the judge sees what
             they and the embedded policy paint beside the truth, see ``load_painted``.
 
@@ -185,8 +186,9 @@ def build(out: Path, plan: Plan, begin: Path | None = None, against: Sequence[Pa
     contests = join([contests, *[painted] * _SHOWN_AGAIN])
     held_out = load_contests(HELD_OUT, HELD_OUT_CONTESTS, seed, cache, log)
     student = new_student(seed)
-    if begin is not None:
-        begin_judge(student.model, student.tokenizer, begin)
+    if begin is not None and begin_judge(student.model, student.tokenizer, begin):
+        # Nothing new to read: sight alone goes on, and the language model keeps what it can.
+        student.model.model.language_model.requires_grad_(False)
     start = None if begin is None else copy.deepcopy(student.model)
     student.to(plan.device)
     parts = PARTS if begin is None else PARTS_BEGUN
