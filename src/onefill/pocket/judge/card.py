@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,6 +28,10 @@ from onefill.pocket.material import vocabulary
 from onefill.pocket.material.pictures import Pictures, load_pictures
 from onefill.pocket.material.sources import HELD_OUT, source_list
 from onefill.pocket.training_plan import Plan
+
+MANTISSA = 5
+"""Bits of mantissa that a weight keeps on disk, of ten: the judge is as often right, and the file a
+quarter smaller once packed, in the wheel and in every clone."""
 
 MEASURED = 1000
 """Held-out pairs of each task and dimension that are reported, and as many for calibration."""
@@ -58,12 +63,13 @@ def save_measured(
     """
     facts = {
         "recipe": plan.command("judge"),
-        "weights": "float16 on disk",
+        "weights": f"float16 on disk, of which {MANTISSA} bits of mantissa are used",
         "parameters": sum(p.numel() for p in model.parameters()),
         "measured on": "pairs of held-out drawings, photographs and font; either order alone",
         "held out": f"drawings of {vocabulary.HELD_OUT_SET}, six photographs, one font",
         **(before or {}),
     }
+    model = rounded(model)
     processor = build_image_processor()
     card: dict[str, Any] = {"dimensions": {}, "facts": facts, "sources": source_list()}
     save_judge(folder, model, tokenizer, processor, card, dtype=torch.float16)
@@ -80,6 +86,17 @@ def save_measured(
     store_canaries(folder, pictures, plan.seed)
     table: dict[str, dict[str, float]] = card["dimensions"]
     return table
+
+
+@torch.no_grad()
+def rounded(model: Any, bits: int = MANTISSA) -> Any:
+    """A copy whose weights are rounded to so many bits of mantissa."""
+    model = copy.deepcopy(model)
+    steps = 2.0 ** (bits + 1)  # of a mantissa between a half and one, whose first bit goes unsaid
+    for weight in model.parameters():
+        mantissa, exponent = torch.frexp(weight)
+        weight.copy_(torch.ldexp((mantissa * steps).round() / steps, exponent))
+    return model
 
 
 def store_canaries(folder: Path, pictures: Pictures, seed: int) -> None:

@@ -31,7 +31,7 @@ _WEIGHTS = {
     ("text", ALIGNMENT): 5.0,
     ("fill", ALIGNMENT): 2.5,
     ("extend", ALIGNMENT): 2.5,
-    ("fill", STRUCTURE): 3.0,
+    ("fill", STRUCTURE): 4.0,
     ("extend", CONSISTENCY): 1.5,
 }
 """Pairs of a cell for one pair of any other: there are many words to learn, and letters are the

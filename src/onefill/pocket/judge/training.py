@@ -88,11 +88,12 @@ PAINTED, _SHOWN_AGAIN = 1_920, 4
 """Contests that policies paint, and how often each is shown for once of the others: they are slow
 to make."""
 
-PARTS = {"see": 81.5, "read": 17.0, "together": 85.0, "harden": 259.5}
+PARTS = {"see": 87.5, "read": 18.5, "together": 104.0, "harden": 291.0}
 """Minutes of each part of a judge from nothing; other times are divided likewise."""
 
-PARTS_BEGUN = {"see": 12.0, "read": 3.0, "together": 20.0, "harden": 60.0}
-"""The same of one that begins from another's weights, for which only the heads are new."""
+PARTS_BEGUN = {"see": 8.0, "read": 1.0, "together": 45.0, "harden": 41.0}
+"""The same of one that begins from another's weights: the heads are new, and it withstands what it
+did, but has other damage to learn."""
 
 
 @dataclass
