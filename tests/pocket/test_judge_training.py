@@ -195,6 +195,19 @@ def test_a_judge_that_knows_every_word_goes_on_by_sight_alone(contests, tmp_path
         assert same == (".visual." not in name), name
 
 
+def test_weights_are_rounded_to_few_bits_and_the_model_itself_is_not(student):
+    kept = [weight.detach().clone() for weight in student.model.parameters()]
+    coarse = card.rounded(student.model, bits=5)
+    assert coarse.lm_head.weight is coarse.get_input_embeddings().weight
+    for weight, before, new in zip(
+        student.model.parameters(), kept, coarse.parameters(), strict=True
+    ):
+        assert torch.equal(weight, before)
+        assert ((new - before).abs() <= before.abs() * 2**-6).all()
+        big = new[new.abs() >= 2**-14].half().view(torch.int16)
+        assert (big & 0b11111 == 0).all()  # of ten bits the last five
+
+
 def test_pictures_are_moved_against_the_model_within_their_bound():
     weight = torch.tensor(0.5, requires_grad=True)
     pictures = torch.full((3, 4, 3, 8, 8), 128.0)
