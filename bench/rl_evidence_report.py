@@ -105,15 +105,18 @@ def summarise(out: Path, contrasts: Contrasts) -> dict[str, Any]:
         contrasts: name to the experiments that it compares.
 
     Returns:
-        ``table``: what ``markdown`` prints. ``cells``: a table of every task and dimension, of
-        the first contrast. ``plots``: by contrast and column, what is drawn. ``curves``: rewards
-        of the default run of the first seed, by task and dimension. ``runs``: every figure.
+        ``table``: what ``markdown`` prints. ``headline``: its rows of the first contrast alone.
+        ``cells``: a table of every task and dimension, of those. ``plots``: by contrast and
+        column, what is drawn. ``curves``: rewards of the default run of the first seed, by task
+        and dimension. ``runs``: every figure.
     """
     files = sorted(out.glob("*/measured-*.json"))
     runs = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    first, members = next(iter(contrasts.items()))
     return {
         "table": _table(runs, contrasts),
-        "cells": _cells(runs, next(iter(contrasts.values()))),
+        "headline": _table(runs, {first: members}),
+        "cells": _cells(runs, members),
         "plots": {name: _plot(runs, members) for name, members in contrasts.items()},
         "curves": _curves(out / f"{_CURVES_OF}-0" / "metrics.jsonl"),
         "runs": runs,

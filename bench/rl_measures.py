@@ -86,7 +86,7 @@ def measure_run(folder: Path, weights: str = "adapter") -> dict[str, Any]:
 
     Args:
         folder: of the run, which has trained an adapter.
-        weights: which of its adapters, ``adapter`` or ``adapter-average``.
+        weights: which of its adapters, ``adapter`` or ``adapter-last``.
 
     Returns:
         ``figures``: see the module. ``scenes``: of how many scenes each share by the second

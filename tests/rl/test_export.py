@@ -19,14 +19,18 @@ from .conftest import shake, weights_of
 
 @pytest.fixture
 def trained(open_run, random_policy, request):
-    """A run with a checkpoint at step 3, and the state of the transformer it has trained."""
+    """A run with a checkpoint at step 3, and the state of the transformer that it hands out."""
     run = open_run(name="hats", model=str(random_policy), **getattr(request, "param", {}))
     shake(run)
+    if run.average is not None:
+        run.average.update()
     run.step = 3
     run.save()
     transformer = run.policy.pipeline.transformer
     is_lora = run.config.train == "lora"
-    return run, (merged(transformer) if is_lora else transformer).state_dict()
+    with run.settled():
+        state = (merged(transformer) if is_lora else transformer).state_dict()
+        return run, {name: tensor.clone() for name, tensor in state.items()}
 
 
 def same(expected, found, tolerance=1e-6):
@@ -138,24 +142,31 @@ def test_single_blocks_of_full_width_are_read_by_stock_diffusers():
         assert torch.equal(found[f"transformer.{layer}.lora_B.weight"], b)
 
 
-def test_another_checkpoint_or_the_average(open_run, cli, tmp_path):
+def test_another_checkpoint_or_its_last_update(open_run, cli, tmp_path):
     run = open_run(name="hats")
-    kept = {}
+    kept, means = {}, {}
     for step in (1, 2):
         shake(run)
+        run.average.update()
         run.step = step
         run.save()
         kept[step] = weights_of(run)
+        means[step] = {name: tensor.clone() for name, tensor in run.average.tensors().items()}
         run.metrics.append("win rate", step, {"win_rate": {"fill": {"a": 1 / step}}})
-    for flags, step in ((["--checkpoint", "1"], 1), (["--checkpoint", "best"], 1), ([], 2)):
-        target = tmp_path / "".join(flags)[-4:].strip("-") / "out"
+    for number, (flags, expected) in enumerate(
+        (
+            (["--checkpoint", "1"], means[1]),
+            (["--checkpoint", "best"], means[1]),
+            ([], means[2]),
+            (["--last-update"], kept[2]),
+            (["--last-update", "--checkpoint", "1"], kept[1]),
+        )
+    ):
+        target = tmp_path / str(number)
         assert cli("export", run.folder.path, "-o", target, *flags).code == 0
         found = load_file(target / "pytorch_lora_weights.safetensors")
-        for name, tensor in kept[step].items():
+        for name, tensor in expected.items():
             assert torch.equal(found["transformer." + name.replace(".default", "")], tensor)
-    assert cli("export", run.folder.path, "-o", tmp_path / "mean", "--average").code == 0
-    mean = load_file(tmp_path / "mean" / "pytorch_lora_weights.safetensors")
-    assert all(not t.any() for name, t in mean.items() if "lora_B" in name)
 
 
 def test_bad_input_is_one_line_and_leaves_nothing(trained, cli, tmp_path, monkeypatch):
@@ -180,10 +191,9 @@ def test_bad_input_is_one_line_and_leaves_nothing(trained, cli, tmp_path, monkey
 
 
 @pytest.mark.parametrize("trained", [{"train": "full", "ema": False}], indirect=True)
-def test_a_full_run_has_neither_adapter_nor_average_here(trained, cli, tmp_path):
+def test_a_full_run_has_no_adapter(trained, cli, tmp_path):
     run, _ = trained
     assert "use --to transformer" in cli("export", run.folder.path).stderr
-    assert "kept none" in cli("export", run.folder.path, "--average").stderr
     state = run.folder.checkpoints / "step-000003" / "state.json"
     state.write_text(json.dumps({}))
     result = cli("export", run.folder.path, "--to", "transformer", "--checkpoint", "3")

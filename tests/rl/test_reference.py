@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
+from onefill.policy.choice import ADAPTER_FILE
 from onefill.rl.batch import make_batch
 from onefill.rl.loop import take_step
 from onefill.rl.reference import MovingAverage
@@ -56,6 +58,33 @@ def test_the_policy_is_itself_again_after_its_reference_was_asked(open_run, trai
         raise ZeroDivisionError
     assert all(torch.equal(inside[name], average[name]) for name in average)
     assert all(torch.equal(weight, before[name]) for name, weight in weights_of(run).items())
+
+
+@pytest.mark.parametrize("reference", ["fixed", "dynamic"])
+def test_the_average_is_handed_out_and_the_last_update_beside_it(open_run, reference):
+    run = open_run(reference=reference, tasks={"removal": 1.0})
+    take_step(run)
+    last = weights_of(run)
+    average = {name: weight.clone() for name, weight in run.average.tensors().items()}
+    with run.settled():
+        assert all(torch.equal(weight, average[name]) for name, weight in weights_of(run).items())
+    run.write_results()
+    for folder, expected in (("adapter", average), ("adapter-last", last)):
+        found = load_file(run.folder.path / folder / ADAPTER_FILE)
+        for name, weight in expected.items():
+            assert torch.equal(found["transformer." + name.replace(".default", "")], weight)
+    assert any(not torch.equal(last[name], average[name]) for name in last)
+
+
+def test_without_an_average_the_last_update_is_handed_out(open_run):
+    run = open_run(ema=False, reference="dynamic", tasks={"removal": 1.0})
+    take_step(run)
+    last = weights_of(run)
+    run.write_results()
+    found = load_file(run.folder.path / "adapter" / ADAPTER_FILE)
+    for name, weight in last.items():
+        assert torch.equal(found["transformer." + name.replace(".default", "")], weight)
+    assert not (run.folder.path / "adapter-last").exists()
 
 
 def test_algorithm_1_keeps_an_average_that_nobody_is_compared_with(open_run):

@@ -49,7 +49,7 @@ def test_a_cut_run_learns_what_a_whole_one_does_and_goes_on_whole(
     assert "Warning" not in begun.stderr
     assert cli("train", "--resume", cut, "--steps", 3).code == 0
 
-    for kind in ("adapter", "adapter-average"):
+    for kind in ("adapter", "adapter-last"):
         one, two = (
             load_file(folder / kind / "pytorch_lora_weights.safetensors") for folder in (whole, cut)
         )

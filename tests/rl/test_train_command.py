@@ -55,7 +55,7 @@ def test_three_steps_leave_a_whole_run_folder(ask, tmp_path):
 
     assert {path.name for path in folder.iterdir()} == {
         *("config.yaml", "metrics.jsonl", "summary.json", "samples", "checkpoints"),
-        *("adapter", "adapter-average", "tensorboard", "status.json", "report.html", ".lock"),
+        *("adapter", "adapter-last", "tensorboard", "status.json", "report.html", ".lock"),
     }
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [row["kind"] for row in rows] == ["start", "step", "step", "step", "end"]

@@ -53,8 +53,9 @@ def export(
         str,
         typer.Option(metavar="last|best|STEP", help="Which checkpoint; best by win rate."),
     ] = "last",
-    average: Annotated[
-        bool, typer.Option("--average", help="The moving average of the weights.")
+    last_update: Annotated[
+        bool,
+        typer.Option("--last-update", help="Its weights themselves, not their moving average."),
     ] = False,
     offline: Offline = False,
 ) -> None:
@@ -86,7 +87,7 @@ def export(
 
     from onefill.rl.export import trained_weights, write_adapter, write_model
 
-    weights = trained_weights(folder, config, checkpoint, average=average)
+    weights = trained_weights(folder, config, checkpoint, last_update=last_update)
     if to is Form.ADAPTER:
         write_adapter(weights, config, layout.value, target)
     else:

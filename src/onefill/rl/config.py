@@ -192,8 +192,9 @@ class RunConfig(_Section):
         tasks_per_step: how many different tasks a step draws, and splits its samples among by
             their weights.
         train: ``lora`` trains an adapter, ``full`` every weight of the transformer.
-        ema: whether Algorithm 1 keeps the average pi_ema beside the trained weights; the
-            reference of Algorithm 2 is that average, with or without this.
+        ema: whether the moving average of the weights (pi_ema) is what a run measures and hands
+            out, and not the weights of its last update. The optimizer ``schedule-free`` averages
+            itself.
         model: policy, as an embedded name, a folder or a hub id.
         judge: judge, likewise.
         data: folder of pictures or jsonl file; None for the embedded scenes.
@@ -265,6 +266,11 @@ class RunConfig(_Section):
         """
         self.parts()
         self._check_mixture()
+
+    @property
+    def hands_out_average(self) -> bool:
+        """Whether pi_ema is what a run measures and hands out."""
+        return self.ema and self.optimizer.kind != "schedule-free"
 
     def gradient_steps(self, sampler_steps: int, task: str) -> range:
         """The sampler steps that the gradient may be taken at, of ``sampler_steps`` for a task.

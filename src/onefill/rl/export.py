@@ -33,7 +33,7 @@ _PEFT_FILE = "adapter_model.safetensors"
 
 
 def trained_weights(
-    folder: RunFolder, config: RunConfig, which: str, *, average: bool
+    folder: RunFolder, config: RunConfig, which: str, *, last_update: bool
 ) -> dict[str, Tensor]:
     """The weights of a checkpoint, by the policy's names.
 
@@ -41,15 +41,13 @@ def trained_weights(
         folder: of the run.
         config: of the run.
         which: ``last``, ``best`` (win rate while it trained), or a step.
-        average: the moving average in their place.
+        last_update: those of the last update, where the run hands out their moving average.
 
     Raises:
-        BadInput: there is no such checkpoint or no average, or it is damaged.
+        BadInput: there is no such checkpoint, or it is damaged.
     """
     checkpoint = _read(folder, which)
-    if average:
-        if "average" not in checkpoint.tensors:
-            raise BadInput(f"--average: {folder.path} kept none (ema: false); leave it out")
+    if config.hands_out_average and not last_update:
         return dict(checkpoint.tensors["average"])
     weights = dict(checkpoint.tensors["weights"])
     if config.optimizer.kind == "schedule-free":

@@ -51,20 +51,19 @@ def train(run: Training, display: Display, stop: StopRequest) -> Summary:
             if _is_due(run.step, config.monitor.every):
                 watch(run, display)
             if _is_due(run.step, config.samples.every) or is_last:
-                with run.optimizer.settled():
+                with run.settled():
                     write_sheet(run)
             if is_measured and not is_last:
-                with run.optimizer.settled():
+                with run.settled():
                     log_win_rates(run, "win rate", run.held_out.measure())
             display.doing("training")
         display.note("measuring the trained model on the same samples")
-        with run.optimizer.settled():
+        with run.settled():
             after = run.held_out.measure()
     except Interrupted:
         run.save()
         raise
-    with run.optimizer.settled():
-        run.write_results()
+    run.write_results()
     return summarise(run, before, after)
 
 

@@ -25,8 +25,9 @@ _MAY_CHANGE = (
 class RunFolder:
     """``runs/NAME``: what a run was asked to do, what it noted down, what came of it.
 
-    Beside the paths named here, a finished run leaves the trained weights in ``adapter/`` or
-    ``pipeline/``, and their moving average in ``adapter-average/`` or ``pipeline-average/``.
+    Beside the paths named here, a finished run leaves what it hands out in ``adapter/`` or
+    ``pipeline/``; if that is the moving average, the weights of the last update in
+    ``adapter-last/`` or ``pipeline-last/``.
     """
 
     def __init__(self, path: Path) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -219,14 +220,24 @@ class Training:
         self.step = checkpoint.state["step"]
         self.seconds = checkpoint.state["seconds"]
 
+    @contextmanager
+    def settled(self) -> Iterator[None]:
+        """While this lasts the policy has the weights that are measured and handed out.
+
+        Those are pi_ema where it is kept for that: the noise of single updates is gone from it.
+        """
+        average = self.average if self.config.hands_out_average else None
+        with self.optimizer.settled() if average is None else average.active():
+            yield
+
     def write_results(self) -> None:
-        """Write what was trained for others to use: pi_theta, and pi_ema where there is one."""
+        """Write what was trained for others to use; pi_theta beside pi_ema if that is it."""
         if not self.processes.is_first:
             return
-        self._write_weights("")
-        if self.average is not None:
-            with self.average.active():
-                self._write_weights("-average")
+        with self.settled():
+            self._write_weights("")
+        if self.config.hands_out_average:
+            self._write_weights("-last")
 
     def _write_weights(self, ending: str) -> None:
         path = self.folder.path
@@ -291,7 +302,8 @@ def open_training(
     shard(policy, judges, processes, place)
     start = StartWeights(policy, config.train)
     is_dynamic = config.reference == "dynamic"
-    average = MovingAverage(policy, config.tau) if is_dynamic or config.ema else None
+    is_averaged = is_dynamic or config.hands_out_average
+    average = MovingAverage(policy, config.tau) if is_averaged else None
     training = Training(
         config=config,
         folder=folder,

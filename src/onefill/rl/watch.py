@@ -13,7 +13,7 @@ def watch(run: Training, display: Display) -> None:
     Raises:
         OnefillError: it does, and the run is to stop then; it is saved.
     """
-    with run.optimizer.settled():
+    with run.settled():
         figures, alarms = run.monitor.measure()
     if run.processes.is_first:
         alarms += run.monitor.saturation(run.metrics.read("step"))
