@@ -7,7 +7,8 @@ Columns of the table, each the mean over the seeds with the least and the greate
   tasks and dimensions of a run.
 - seam, drift: the worst task's ratio to the start model; below 1 is better.
 - dB, LPIPS: removals, to the true background; above 0 and below 1 are better.
-- named, surer: fills, by the classifier. read: written words, by the OCR library.
+- named, surer: fills, by the classifier; contrast: of their colours, as a ratio to the start model.
+- read: written words, by the OCR library.
 """
 
 from __future__ import annotations
@@ -93,6 +94,7 @@ COLUMNS = (
     Column("LPIPS", _of("removal LPIPS"), 2, _ONE),
     Column("named", _of("fill named", 100), 0, _of("fill named at start", 100)),
     Column("surer", _of("fill surer"), 2, _NOTHING),
+    Column("contrast", _of("fill contrast"), 2, _ONE),
     Column("read", _of("text read", 100), 0, _of("text read at start", 100), 0, 100),
 )
 

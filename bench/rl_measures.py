@@ -20,6 +20,8 @@ finds:
   start`` in the start model's pictures. Where nearly all are named at once, the share says little,
   and ``fill surer`` more: by how much the classifier's logarithm of the probability of the right
   word has grown, in the mean; above 0 is better.
+- ``fill contrast``: standard deviation of the colours inside the mask, as a ratio to the start
+  model's. A thing that fades into its surroundings has less than the true one has.
 - ``text read``: share of written words that an OCR library reads without a wrong letter, and
   ``text read at start``. Only where the library is installed.
 
@@ -152,7 +154,7 @@ def measures_of_task(scenes: HeldOut, before: Painted, after: Painted) -> Figure
     if task == "removal":
         return nearness(scenes, before, after)
     if task == "fill":
-        return names(scenes, before, after)
+        return names(scenes, before, after) | contrast(scenes, before, after)
     if task == "text" and not missing_packages():
         return {
             "text read": float(read_rightly(_reader(), after.finished, scenes).mean()),
@@ -230,6 +232,16 @@ def names(scenes: HeldOut, before: Painted, after: Painted) -> Figures:
         "fill named at start": named_at_start,
         "fill surer": sure - sure_at_start,
     }
+
+
+def contrast(scenes: HeldOut, before: Painted, after: Painted) -> Figures:
+    """How far the colours inside a mask lie apart, as a ratio to the start model's."""
+
+    def spread(painted: Painted) -> float:
+        pairs = zip(painted.finished, scenes.masks, strict=True)
+        return float(np.mean([picture[mask].std(axis=0).mean() for picture, mask in pairs]))
+
+    return {"fill contrast": spread(after) / spread(before)}
 
 
 def label_of(words: str | None) -> int:

@@ -4,7 +4,7 @@ python scripts/make_doc_tables.py [--check] [--docs FOLDER]
 
 A block stands between `<!-- generated: NAME -->` and `<!-- end -->`. It comes from the code, from
 the embedded judge's card, from docs/figures/pocket-score.json, which is what
-`onefill pocket score --json` printed, from docs/figures/rl-evidence*.json, which is what
+`onefill pocket score --json` printed, from docs/figures/rl-evidence.json, which is what
 `bench/rl_evidence.py report --json` wrote, or from docs/figures/judge-*.json, which is what
 `onefill judge-eval --json` printed.
 """
@@ -36,10 +36,7 @@ ROOT = Path(__file__).parents[1]
 REMAKE = "python scripts/make_doc_tables.py"
 EXAMPLE = ROOT / "examples" / "onefill-restore"
 SCORE = ROOT / "docs" / "figures" / "pocket-score.json"
-EVIDENCE = {
-    name: ROOT / "docs" / "figures" / f"{name}.json"
-    for name in ("rl-evidence", "rl-evidence-earlier")
-}
+EVIDENCE = ROOT / "docs" / "figures" / "rl-evidence.json"
 JUDGES = {
     name: ROOT / "docs" / "figures" / f"judge-{name.replace(' ', '-')}.json"
     for name in ("from scratch", "embedded")
@@ -176,11 +173,11 @@ def policy_score() -> str:
     return _table(("what", "measured (95 % interval)", "floor", "aim"), rows)
 
 
-def rl_evidence(campaign: str, table: str) -> str:
-    """A table of what RL runs were measured by: ``table`` of all, ``cells`` of the headline."""
-    if not EVIDENCE[campaign].is_file():
+def rl_evidence(table: str) -> str:
+    """What RL runs were measured by: the ``headline``, its ``cells``, or the ``table`` of all."""
+    if not EVIDENCE.is_file():
         return "Not measured yet: `bench/rl_evidence.py` does."
-    found = json.loads(EVIDENCE[campaign].read_text(encoding="utf-8"))[table]
+    found = json.loads(EVIDENCE.read_text(encoding="utf-8"))[table]
     return _table(found["head"], found["rows"])
 
 
@@ -246,8 +243,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "policy-score": policy_score,
     "judge-accuracy": judge_accuracy,
     "judges-compared": judges_compared,
-    **{campaign: partial(rl_evidence, campaign, "table") for campaign in EVIDENCE},
-    **{f"{campaign}-cells": partial(rl_evidence, campaign, "cells") for campaign in EVIDENCE},
+    **{f"rl-{table}": partial(rl_evidence, table) for table in ("headline", "cells", "table")},
     "example-module": example_module,
     "example-project": example_project,
 }

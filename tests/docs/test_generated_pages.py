@@ -112,16 +112,14 @@ def test_the_evidence_of_runs_is_what_was_measured(
     script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "rl-evidence.json"
-    monkeypatch.setitem(script.EVIDENCE, "rl-evidence", file)
-    page = "".join(
-        f"<!-- generated: {n} -->\n<!-- end -->\n" for n in ("rl-evidence", "rl-evidence-cells")
-    )
-    assert script.fill_page(page).count("Not measured yet") == 2
+    monkeypatch.setattr(script, "EVIDENCE", file)
+    measured = {"headline": "81 (77 to 84)", "cells": "79", "table": "80"}
+    page = "".join(f"<!-- generated: rl-{name} -->\n<!-- end -->\n" for name in measured)
+    assert script.fill_page(page).count("Not measured yet") == 3
     tables = {
-        name: {"head": ["run", name], "rows": [["default", of]]}
-        for name, of in (("table", "81 (77 to 84)"), ("cells", "79"))
+        name: {"head": ["run", name], "rows": [["default", of]]} for name, of in measured.items()
     }
     file.write_text(json.dumps(tables), encoding="utf-8")
     filled = script.fill_page(page)
-    assert "| run | table |\n| --- | --- |\n| default | 81 (77 to 84) |\n" in filled
-    assert "| default | 79 |" in filled
+    for name, of in measured.items():
+        assert f"| run | {name} |\n| --- | --- |\n| default | {of} |\n" in filled

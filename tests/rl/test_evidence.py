@@ -100,7 +100,7 @@ def test_an_untrained_adapter_is_measured_as_no_change(
         "removal/removal-quality": 0,
         **{f"{task} {of}": 1 for task in ("fill", "removal")
            for of in ("seam", "drift")},
-        "fill surer": 0, "removal dB": 0,
+        "fill surer": 0, "fill contrast": 1, "removal dB": 0,
         **({"removal LPIPS": 1} if perceptual.find_weights() else {}),
     }  # fmt: skip
     assert figures["fill named"] == figures["fill named at start"]
@@ -110,7 +110,8 @@ def test_an_untrained_adapter_is_measured_as_no_change(
 
 def test_the_true_pictures_are_measured_as_a_perfect_policy_would_be(measures, monkeypatch):
     def grey_boxes(task: str) -> object:
-        pictures = scenes(task).pictures
+        pictures = scenes(task).pictures.copy()
+        pictures[:, 30, 28] = 0  # or they would have no contrast at all
         return measures.Painted(as_tensor(lighter(pictures, 5)), pictures)
 
     monkeypatch.setattr(measures, "_scenes", scenes)
@@ -158,6 +159,15 @@ def test_the_seam_is_seen_as_handed_out_and_the_drift_as_painted(measures):
     figures = measures.seam_and_drift(cases, before, after)
     assert figures["fill seam"] > 5
     assert figures["fill drift"] == pytest.approx(2, rel=0.01)
+
+
+def test_things_that_fade_have_less_contrast(measures):
+    cases = scenes("fill")
+    faded = (cases.pictures + (cases.truths.astype(float) - cases.pictures) / 2).astype(np.uint8)
+    there, fading = painted(measures, cases.truths), painted(measures, faded)
+    found = measures.contrast(cases, there, fading)["fill contrast"]
+    assert 0.4 < found < 0.7
+    assert measures.contrast(cases, fading, there)["fill contrast"] == pytest.approx(1 / found)
 
 
 def test_names_are_counted_and_their_probability_beside_them(measures, monkeypatch):
