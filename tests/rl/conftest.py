@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from onefill.data.source import open_source
 from onefill.pocket.judge.architecture import write_random_judge
 from onefill.pocket.policy.architecture import write_random_policy
+from onefill.policy.choice import ADAPTER_FILE
 from onefill.rl.config_file import build_config
 from onefill.rl.ingredients import Ingredients
 from onefill.rl.run_folder import open_run_folder
@@ -111,6 +113,12 @@ def open_run(random_policy: Path, random_judge: Path, pictures: Path, tmp_path: 
 
 def weights_of(run: Training) -> dict[str, torch.Tensor]:
     return {name: p.detach().clone() for name, p in run.policy.trainable_parameters().items()}
+
+
+def written_weights(adapter: Path, names: Collection[str]) -> dict[str, torch.Tensor]:
+    """What an adapter's folder holds, by the policy's names."""
+    found = load_file(adapter / ADAPTER_FILE)
+    return {name: found[f"transformer.{name.replace('.default', '')}"] for name in names}
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from onefill.policy.adapter import merged
 from onefill.rl.lora_layouts import comfy_layout
 
-from .conftest import shake, weights_of
+from .conftest import shake, weights_of, written_weights
 
 
 @pytest.fixture
@@ -164,9 +164,8 @@ def test_another_checkpoint_or_its_last_update(open_run, cli, tmp_path):
     ):
         target = tmp_path / str(number)
         assert cli("export", run.folder.path, "-o", target, *flags).code == 0
-        found = load_file(target / "pytorch_lora_weights.safetensors")
-        for name, tensor in expected.items():
-            assert torch.equal(found["transformer." + name.replace(".default", "")], tensor)
+        found = written_weights(target, expected)
+        assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
 
 
 def test_bad_input_is_one_line_and_leaves_nothing(trained, cli, tmp_path, monkeypatch):

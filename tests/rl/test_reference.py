@@ -2,14 +2,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
-from onefill.policy.choice import ADAPTER_FILE
 from onefill.rl.batch import make_batch
 from onefill.rl.loop import take_step
 from onefill.rl.reference import MovingAverage
 
-from .conftest import shake, weights_of
+from .conftest import shake, weights_of, written_weights
 
 
 def paint(run, weights):
@@ -70,9 +68,8 @@ def test_the_average_is_handed_out_and_the_last_update_beside_it(open_run, refer
         assert all(torch.equal(weight, average[name]) for name, weight in weights_of(run).items())
     run.write_results()
     for folder, expected in (("adapter", average), ("adapter-last", last)):
-        found = load_file(run.folder.path / folder / ADAPTER_FILE)
-        for name, weight in expected.items():
-            assert torch.equal(found["transformer." + name.replace(".default", "")], weight)
+        found = written_weights(run.folder.path / folder, expected)
+        assert all(torch.equal(found[name], weight) for name, weight in expected.items())
     assert any(not torch.equal(last[name], average[name]) for name in last)
 
 
@@ -81,9 +78,8 @@ def test_without_an_average_the_last_update_is_handed_out(open_run):
     take_step(run)
     last = weights_of(run)
     run.write_results()
-    found = load_file(run.folder.path / "adapter" / ADAPTER_FILE)
-    for name, weight in last.items():
-        assert torch.equal(found["transformer." + name.replace(".default", "")], weight)
+    found = written_weights(run.folder.path / "adapter", last)
+    assert all(torch.equal(found[name], weight) for name, weight in last.items())
     assert not (run.folder.path / "adapter-last").exists()
 
 

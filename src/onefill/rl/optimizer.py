@@ -76,7 +76,7 @@ class Optimizer:
 
     @contextmanager
     def settled(self) -> Iterator[None]:
-        """While this lasts the policy has the weights that are to be measured and handed out.
+        """While this lasts the policy has the weights that the optimizer has arrived at.
 
         Those of schedule-free are x of the paper (Defazio et al. 2024, Eq. 5), not the point y
         where its gradient is taken; for other kinds they are the weights themselves.
