@@ -55,9 +55,7 @@ CHANGES: Mapping[str, Change] = {
 def canvases(scenes: HeldOut) -> list[Canvas]:
     """Things to be removed, which are whole and stand on a background that is known."""
     triples = zip(scenes.pictures, scenes.truths, scenes.masks, strict=True)
-    return [
-        Canvas((p / 255).astype(np.float32), (b / 255).astype(np.float32), m) for p, b, m in triples
-    ]
+    return [Canvas.of_levels(*triple) for triple in triples]
 
 
 def main() -> None:

@@ -161,6 +161,7 @@ def test_the_learned_distance_says_where_pictures_differ(weights: dict[str, Tens
 def test_without_its_package_the_learned_distance_names_the_extra(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    perceptual.load_perceptual.cache_clear()
     monkeypatch.setattr(perceptual, "_PACKAGE", "no_such_package")
     assert perceptual.find_weights() is None
     with pytest.raises(BadInput, match=r"pip install 'onefill\[score\]'"):

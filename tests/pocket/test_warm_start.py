@@ -21,7 +21,7 @@ from onefill.pocket.policy.architecture import (
     build_transformer,
 )
 from onefill.pocket.policy.flow import FlowModel
-from onefill.pocket.warm_start import begin_judge, begin_policy, meet_halfway
+from onefill.pocket.warm_start import begin_judge, begin_policy, meet_on_the_way
 
 SMALL = TowerSize(layers=1, width=16, heads=2, feed_forward=32)
 
@@ -100,14 +100,16 @@ def test_a_judge_goes_on_with_more_words(tmp_path: Path) -> None:
         begin_judge(new, tokenizer, tmp_path / "absent")
 
 
-def test_a_training_that_meets_its_start_halfway_has_the_mean_of_both() -> None:
-    (start, *_), (model, *_) = _policy(["cat"], seed=0), _policy(["cat"], seed=1)
+def test_a_training_ends_between_the_points_of_its_way() -> None:
+    (start, *_), (middle, *_), (model, *_) = (_policy(["cat"], seed=seed) for seed in range(3))
     wanted = [
-        (first + second) / 2
-        for first, second in zip(start.parameters(), model.parameters(), strict=True)
+        0.3 * first + 0.3 * second + 0.4 * third
+        for first, second, third in zip(
+            start.parameters(), middle.parameters(), model.parameters(), strict=True
+        )
     ]
     kept = [weight.clone() for weight in start.parameters()]
-    meet_halfway(model, start)
+    meet_on_the_way(model, [start, middle])
     for weight, mean in zip(model.parameters(), wanted, strict=True):
         torch.testing.assert_close(weight, mean)
     assert all(map(torch.equal, start.parameters(), kept))

@@ -7,7 +7,7 @@ words: rows go by the token's text, and a token that is new keeps its fresh init
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ from transformers import (
 
 from onefill.errors import OnefillError
 from onefill.pocket.policy.flow import FlowModel
+
+_END = 0.4
 
 
 def begin_policy(
@@ -69,14 +71,15 @@ def begin_judge(model: Any, tokenizer: Qwen2Tokenizer, folder: Path) -> bool:
 
 
 @torch.no_grad()
-def meet_halfway(model: nn.Module, start: nn.Module) -> None:
-    """Take every weight halfway back to where the training began.
+def meet_on_the_way(model: nn.Module, earlier: Sequence[nn.Module]) -> None:
+    """Take every weight back to the mean of its end, which counts 0.4, and of earlier points.
 
-    What both ends know is kept and what either has learned askew is halved (Wortsman et al. 2022,
-    "Robust fine-tuning of zero-shot models", section 3). In the embedded judge's weakest cells
-    1.4 to 4.2 % more held-out pairs are right than at the better end.
+    What all of them know is kept and what one has learned askew counts less (Wortsman et al. 2022,
+    "Robust fine-tuning of zero-shot models", section 3).
     """
-    torch._foreach_lerp_(list(model.parameters()), list(start.parameters()), 0.5)
+    points = [list(point.parameters()) for point in earlier]
+    means = [sum(weights[1:], weights[0]) / len(weights) for weights in zip(*points, strict=True)]
+    torch._foreach_lerp_(list(model.parameters()), means, 1 - _END)
 
 
 def facts_before(card: Path) -> dict[str, Any]:

@@ -39,6 +39,14 @@ class Canvas:
     background: Rgb
     mask: NDArray[np.bool_]
 
+    @classmethod
+    def of_levels(
+        cls, picture: NDArray[np.uint8], background: NDArray[np.uint8], mask: NDArray[np.bool_]
+    ) -> Canvas:
+        """A canvas of pictures in grey levels."""
+        shown, behind = ((levels / 255).astype(np.float32) for levels in (picture, background))
+        return cls(shown, behind, mask)
+
     @property
     def shape(self) -> tuple[int, int]:
         """Height and width in pixels."""

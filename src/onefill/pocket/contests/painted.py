@@ -47,6 +47,7 @@ from onefill.pocket.material.scenes import Scene, draw_scene
 from onefill.pocket.material.sources import Split
 from onefill.pocket.material.vocabulary import EXTEND_PROMPT
 from onefill.pocket.scoring.held_out import as_tensor
+from onefill.pocket.scoring.perceptual import Perceptual, decibels_apart, load_perceptual
 from onefill.pocket.training_plan import CPU
 from onefill.policy.conditions import Conditions
 from onefill.policy.flux_fill import FluxFillPolicy
@@ -56,8 +57,11 @@ from onefill.rl.batch import Batch, make_batch
 from onefill.tasks.registry import load_tasks
 
 _CHUNK, _TOGETHER = 240, 24
-_TASK_SHARES = {"fill": 0.45, "extend": 0.3, "removal": 0.25}
+_TASK_SHARES = {"fill": 0.3, "extend": 0.4, "removal": 0.3}
 """No text: words that the policy writes can often be read better than those of the true picture."""
+
+_PER_DECIBEL, _MOST_NEARER = 0.15, 0.45
+"""How much less a painting is damaged than one that is further from the truth, and at most."""
 
 _PARTLY = (0.35, 0.6)
 """Noise levels that the true picture is painted over from."""
@@ -95,6 +99,7 @@ def load_painted(
     for adapter in adapters:
         policy.load_adapter(adapter)
         who.update(policy.fingerprint().encode())
+    looks = load_perceptual(device)
     pictures = lru_cache(partial(load_pictures, split, cache))
 
     def draw(rng: np.random.Generator, number: int) -> Contests:
@@ -103,7 +108,7 @@ def load_painted(
             task = str(rng.choice(list(_TASK_SHARES), p=list(_TASK_SHARES.values())))
             scenes = [draw_scene(pictures(), rng, task) for _ in range(_TOGETHER)]
             other = adapters[int(rng.integers(len(adapters)))] if adapters else None
-            groups.append(paint_contests(policy, scenes, other, rng))
+            groups.append(paint_contests(policy, scenes, other, rng, looks))
         log(f"painted contests {split}: {(number + 1) * _CHUNK}")
         return join(groups)
 
@@ -113,7 +118,11 @@ def load_painted(
 
 @torch.no_grad()
 def paint_contests(
-    policy: FluxFillPolicy, scenes: Sequence[Scene], other: Path | None, rng: np.random.Generator
+    policy: FluxFillPolicy,
+    scenes: Sequence[Scene],
+    other: Path | None,
+    rng: np.random.Generator,
+    looks: Perceptual,
 ) -> Contests:
     """Contests of scenes: the true picture, one painted in part, two painted wholly.
 
@@ -122,6 +131,7 @@ def paint_contests(
         scenes: of one task.
         other: an adapter that paints the last pictures; None leaves them to the policy itself.
         rng: of noise, samplers and whether an edit's finishing is given.
+        looks: says which of two painted wholly is nearer to the true picture.
     """
     batch = _batch(scenes).to(policy.device)
     truths = as_tensor(np.stack([scene.target for scene in scenes])).to(policy.device)
@@ -138,6 +148,13 @@ def paint_contests(
     with policy.adapter_off() if other is None else nullcontext():
         painted.append(_painted(policy, batch, conditions, None, None, rng))
     own = Sampling().settle(policy, batch.task.name)
+    strengths = np.tile(np.array([0, partly, 1, 1], np.float32), (len(scenes), 1))
+    if batch.task.name != "fill":
+        # A thing can be painted well in many ways; of a background one is known to be right.
+        apart = [decibels_apart(looks, whole, painted[0]) for whole in painted[2:]]
+        further = (apart[1] - apart[0]).cpu().numpy()
+        for place, gained in ((2, further), (3, -further)):
+            strengths[:, place] -= np.clip(_PER_DECIBEL * gained, 0, _MOST_NEARER)
     # A run judges what was painted, an edit hands out what was brought in line: both are shown.
     finished = rng.random() < 0.5
     shown = [
@@ -146,7 +163,7 @@ def paint_contests(
     ]
     levels = (torch.stack(shown, 1) * 255 + 0.5).to(torch.uint8)
     pictures = levels.permute(0, 1, 3, 4, 2).cpu().numpy()
-    return _annotated(pictures, scenes, np.array([0, partly, 1, 1], np.float32))
+    return _annotated(pictures, scenes, strengths)
 
 
 def _batch(scenes: Sequence[Scene]) -> Batch:
@@ -196,19 +213,17 @@ def through_vae(policy: FluxFillPolicy, pictures: Tensor) -> Tensor:
 def _annotated(
     pictures: NDArray[np.uint8], scenes: Sequence[Scene], strengths: NDArray[np.float32]
 ) -> Contests:
-    """Pictures (N, 4, SIZE, SIZE, 3), painted as far as ``strengths`` (4,) say, as contests."""
+    """Pictures (N, 4, SIZE, SIZE, 3), painted as far as ``strengths`` (N, 4) say, as contests."""
     count, removal = len(scenes), scenes[0].task == "removal"
     shares = np.array([WEAK_PAINTING[dimension] for dimension in DIMENSIONS], np.float32)
-    levels = np.broadcast_to(strengths[:, None] * shares, (count, RENDERINGS, len(DIMENSIONS)))
+    levels = strengths[..., None] * shares
     harm = np.zeros((count, RENDERINGS, len(DIMENSIONS), GRID, GRID), np.float16)
     covered = np.empty((count, RENDERINGS, GRID, GRID), bool)
     words = np.array([LABELS.index(scene.word) for scene in scenes])
     seen = np.full(count, NOTHING) if removal else words
     shown = np.where(strengths > 0.5, UNCLEAR, seen[:, None])
     for row, scene in enumerate(scenes):
-        target = (scene.target / 255).astype(np.float32)
-        background = (scene.background / 255).astype(np.float32)
-        matte = Canvas(target, background, scene.mask).matte[..., 0]
+        matte = Canvas.of_levels(scene.target, scene.background, scene.mask).matte[..., 0]
         covered[row] = cell_means(matte) > COVERED
         for place in range(1, RENDERINGS):
             change = np.abs(pictures[row, place].astype(np.float32) - pictures[row, 0]).max(-1)
@@ -218,7 +233,7 @@ def _annotated(
     harm[:, :, DIMENSIONS.index(ALIGNMENT)] = 0
     return Contests(
         pictures=pictures,
-        levels=levels.copy(),
+        levels=levels,
         shown=shown.astype(np.int64),
         words=words.astype(np.int64),
         tasks=np.full(count, TASKS.index(scenes[0].task), np.int64),

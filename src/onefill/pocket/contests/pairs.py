@@ -216,10 +216,7 @@ def _seed(rng: np.random.Generator) -> int:
 
 
 def _render(pictures: Pictures, scene: scenes.Scene, faults: tuple[Fault, ...]) -> Rendering:
-    target, background = (
-        (picture / 255).astype(np.float32) for picture in (scene.target, scene.background)
-    )
-    canvas = Canvas(target, background, scene.mask)
+    canvas = Canvas.of_levels(scene.target, scene.background, scene.mask)
     levels = np.zeros(len(DIMENSIONS), np.float32)
     harm = np.zeros((len(DIMENSIONS), GRID, GRID), np.float32)
     shown = NOTHING if scene.task == "removal" else LABELS.index(scene.word)

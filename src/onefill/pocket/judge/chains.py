@@ -31,7 +31,7 @@ from torch.nn import functional
 from onefill.judge.query import build_query
 from onefill.pocket.contests.cache import TASKS, Contests
 from onefill.pocket.contests.pairs import ALIGNMENT, CELLS, DIMENSIONS, GAP, LABELS, draw_words
-from onefill.pocket.scoring.perceptual import Perceptual
+from onefill.pocket.scoring.perceptual import Perceptual, decibels_apart
 from onefill.tasks.types import Task
 
 CHAINS, DRAWN = 64, 8
@@ -50,8 +50,6 @@ TOKEN = 2
 """Latents a side of one token of the policy."""
 
 _PER_DECIBEL = 1.5
-# A difference that nobody sees: noise of two grey levels, in squared error and in ST-LPIPS.
-_LEAST_ERROR, _LEAST_DISTANCE = 4.0, 4e-4
 _SURE = 0.97
 
 Answers = Callable[[list[str], Tensor, Tensor], Tensor]
@@ -206,13 +204,8 @@ class Chains:
         return ((pictures + 1) * 127.5).clamp(0, 255)
 
     def _apart(self, shown: Tensor, clean: Tensor) -> Tensor:
-        """How far pictures (B, 3, H, W) are from the clean ones, in decibels, (B,).
-
-        The mean of two: squared error, and the perceptual distance.
-        """
-        error = (shown - clean).square().mean((1, 2, 3)) + _LEAST_ERROR
-        distance = self._perceptual(shown / 255, clean / 255).mean((1, 2)) + _LEAST_DISTANCE
-        return 5 * torch.log10(error) + 5 * torch.log10(distance)
+        """How far pictures (B, 3, H, W) in grey levels are from the clean ones, in decibels."""
+        return decibels_apart(self._perceptual, shown / 255, clean / 255)
 
 
 def _part(height: int, width: int, rng: np.random.Generator) -> Tensor:

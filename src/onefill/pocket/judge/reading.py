@@ -14,6 +14,7 @@ from torch.nn import functional
 from onefill.judge.query import build_query
 from onefill.pocket.contests.cache import TASKS, Contests
 from onefill.pocket.contests.pairs import (
+    AESTHETICS,
     ALIGNMENT,
     CELLS,
     CONSISTENCY,
@@ -21,6 +22,7 @@ from onefill.pocket.contests.pairs import (
     GAP,
     LABELS,
     NOTHING,
+    REMOVAL,
     STRUCTURE,
     draw_words,
 )
@@ -32,11 +34,14 @@ _WEIGHTS = {
     ("fill", ALIGNMENT): 2.5,
     ("extend", ALIGNMENT): 2.5,
     ("fill", STRUCTURE): 4.0,
-    ("extend", CONSISTENCY): 1.5,
+    ("removal", REMOVAL): 4.0,
+    ("extend", CONSISTENCY): 2.0,
+    ("extend", STRUCTURE): 2.0,
+    ("extend", AESTHETICS): 2.0,
 }
 """Pairs of a cell for one pair of any other: there are many words to learn, and letters are the
-smallest thing to tell apart; the structure of things and the light of what is beyond a border are
-what a judge of equal parts was least sure of."""
+smallest thing to tell apart; the structure of things, what is beyond a border and what is left of
+a removal are what a judge of equal parts was least sure of."""
 
 _STRANGERS = 0.4
 """Share of the pairs about words whose pictures come from two scenes."""

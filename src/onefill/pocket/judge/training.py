@@ -7,7 +7,8 @@
 4. Withstand: the same, on pictures that are moved against the judge as well, by one step and
    by many.
 
-The heads are thrown away, and a judge that began from another's weights goes halfway back to them.
+The heads are thrown away, and a judge that began from another's weights ends between where it
+began, where part 4 began, and where that ended.
 What is saved is the stock model, its processor and a card with the accuracy and the temperature of
 every task and dimension.
 """
@@ -79,19 +80,19 @@ TOKENS = 16
 WEIGHTS = {**VISION_WEIGHTS, "ends": 0.5, "taught": 0.3, "orders": 0.3}
 """Of the losses of parts 3 and 4; the answer's weighs 1."""
 
-CONTESTS, HELD_OUT_CONTESTS, REMEMBERED = 40_000, 300, 6_000
+CONTESTS, HELD_OUT_CONTESTS, REMEMBERED = 20_000, 300, 6_000
 
 _SHOWN, _ASKED, _READ = 12, 24, 32
 """Contests of a batch, and pairs in both orders: of contests, and of remembered ones in part 2."""
 
-PAINTED, _SHOWN_AGAIN = 1_920, 4
+PAINTED, _SHOWN_AGAIN = 4_800, 3
 """Contests that policies paint, and how often each is shown for once of the others: they are slow
-to make."""
+to make, and what a run is judged on is like them."""
 
-PARTS = {"see": 87.5, "read": 18.5, "together": 104.0, "harden": 291.0}
+PARTS = {"see": 92.5, "read": 18.5, "together": 133.5, "harden": 310.5}
 """Minutes of each part of a judge from nothing; other times are divided likewise."""
 
-PARTS_BEGUN = {"see": 8.0, "read": 1.0, "together": 45.0, "harden": 41.0}
+PARTS_BEGUN = {"see": 5.0, "read": 1.0, "together": 30.0, "harden": 20.0}
 """The same of one that begins from another's weights: the heads are new, and it withstands what it
 did, but has other damage to learn."""
 
@@ -177,9 +178,9 @@ def build(out: Path, plan: Plan, begin: Path | None = None, against: Sequence[Pa
         BadInput: the package that LPIPS comes with is not installed.
         OnefillError: pictures could not be fetched.
     """
-    load_perceptual()  # what is missing is said before an hour of training, not after
+    load_perceptual(plan.device)  # what is missing is said before an hour of training, not after
     from onefill.pocket.judge.card import save_measured
-    from onefill.pocket.warm_start import begin_judge, facts_before, meet_halfway
+    from onefill.pocket.warm_start import begin_judge, facts_before, meet_on_the_way
 
     cache, log, seed = plan.cache, plan.log, plan.seed
     contests = load_contests(TRAIN, CONTESTS, seed, cache, log)
@@ -190,15 +191,17 @@ def build(out: Path, plan: Plan, begin: Path | None = None, against: Sequence[Pa
     if begin is not None and begin_judge(student.model, student.tokenizer, begin):
         # Nothing new to read: sight alone goes on, and the language model keeps what it can.
         student.model.model.language_model.requires_grad_(False)
-    start = None if begin is None else copy.deepcopy(student.model)
+    points = [copy.deepcopy(student.model)]
     student.to(plan.device)
     parts = PARTS if begin is None else PARTS_BEGUN
     for part in (see, read, together, harden):
+        if part is harden:
+            points.append(copy.deepcopy(student.model).cpu())
         share = parts[part.__name__] / sum(parts.values())
         part(student, contests, held_out, plan.part(share))
     student.model.cpu()
-    if start is not None:
-        meet_halfway(student.model, start)
+    if begin is not None:
+        meet_on_the_way(student.model, points)
     staged = out.with_name(out.name + ".part")
     shutil.rmtree(staged, ignore_errors=True)
     before = {} if begin is None else facts_before(begin / "onefill_judge.json")
