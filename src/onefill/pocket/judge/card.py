@@ -90,13 +90,11 @@ def save_measured(
 
 @torch.no_grad()
 def on_disk(model: Any) -> dict[str, Tensor]:
-    """The weights as they are written; tied ones are one tensor still."""
-    cast: dict[int, Tensor] = {}
-    weights = {}
-    for name, weight in model.state_dict().items():
-        kind = MATRICES if weight.ndim > 1 else OTHERS
-        weights[name] = cast.setdefault(weight.data_ptr(), weight.to(kind))
-    return weights
+    """The weights as they are written, each once: of tied ones the first."""
+    return {
+        name: weight.to(MATRICES if weight.ndim > 1 else OTHERS)
+        for name, weight in model.named_parameters()
+    }
 
 
 def store_canaries(folder: Path, pictures: Pictures, seed: int) -> None:
