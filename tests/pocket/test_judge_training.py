@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch.nn.functional import binary_cross_entropy_with_logits
 from transformers import Qwen2_5_VLForConditionalGeneration
 
-from onefill.errors import OnefillError
+from onefill.errors import BadInput, OnefillError
 from onefill.judge.preprocess import cut_patches
 from onefill.judge.query import build_messages, build_query
 from onefill.judge.saving import save_judge
@@ -28,6 +28,7 @@ from onefill.pocket.judge.vision import contest_batch, vision_loss
 from onefill.pocket.material import vocabulary
 from onefill.pocket.material.scenes import SIZE
 from onefill.pocket.material.sources import HELD_OUT, TRAIN
+from onefill.pocket.scoring import perceptual
 from onefill.pocket.training_plan import Length, Plan
 
 TINY = TowerSize(layers=2, width=32, heads=2, feed_forward=48)
@@ -255,6 +256,7 @@ def test_the_second_judge_is_trained_into_a_new_folder(contests, tmp_path, monke
 
     for what in ("contests", "painted"):
         monkeypatch.setattr(second_judge, f"load_{what}", partial(load, what))
+    monkeypatch.setattr(second_judge, "load_perceptual", lambda _: None)
     # Neither the folder nor the one above it is there yet.
     weights = tmp_path / "pocket" / "weights" / "second_judge.safetensors"
     lines: list[str] = []
@@ -267,9 +269,24 @@ def test_the_second_judge_is_trained_into_a_new_folder(contests, tmp_path, monke
     assert "names" in lines[-1]
 
 
-def test_a_second_judge_that_was_stopped_goes_on(contests, tmp_path, monkeypatch):
+def _give_second_judge(contests: Contests, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it learns from; nothing is painted, so nothing needs the package of LPIPS."""
     monkeypatch.setattr(second_judge, "load_contests", lambda *_: contests)
     monkeypatch.setattr(second_judge, "load_painted", lambda *_, **__: contests)
+    monkeypatch.setattr(second_judge, "load_perceptual", lambda _: None)
+
+
+def test_a_second_judge_says_what_is_missing_before_anything_is_drawn(tmp_path, monkeypatch):
+    monkeypatch.setattr(perceptual, "_PACKAGE", "no_such_package")
+    perceptual.load_perceptual.cache_clear()
+    plan = Plan(tmp_path / "cache", Length(steps=1), 0, str)
+    with pytest.raises(BadInput, match=r"stlpips-pytorch"):
+        train_second_judge(tmp_path / "weights", plan)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_second_judge_that_was_stopped_goes_on(contests, tmp_path, monkeypatch):
+    _give_second_judge(contests, monkeypatch)
     weights, lines = tmp_path / "second_judge.safetensors", []
     plan = Plan(tmp_path, Length(steps=2), 0, lines.append)
     train_second_judge(weights, plan)
@@ -281,8 +298,7 @@ def test_a_second_judge_that_was_stopped_goes_on(contests, tmp_path, monkeypatch
 
 
 def test_a_second_judge_begins_from_another(contests, tmp_path, monkeypatch):
-    monkeypatch.setattr(second_judge, "load_contests", lambda *_: contests)
-    monkeypatch.setattr(second_judge, "load_painted", lambda *_, **__: contests)
+    _give_second_judge(contests, monkeypatch)
     torch.manual_seed(7)
     first, begun = tmp_path / "first.safetensors", tmp_path / "begun.safetensors"
     halves = {n: v.half().contiguous() for n, v in SecondJudge().state_dict().items()}

@@ -101,7 +101,8 @@ def train(
         monkeypatch.setattr(module, "draw_pool", _pool)
     for what in ("load_contests", "load_painted"):
         monkeypatch.setattr(second, what, lambda *_, **__: contests)
-    monkeypatch.setattr(training, "load_perceptual", lambda _: lambda a, b: (a - b).abs().mean(1))
+    for module in (training, second):
+        monkeypatch.setattr(module, "load_perceptual", lambda _: lambda a, b: (a - b).abs().mean(1))
     # Loading uses the device that the second one is called after.
     folder = Path(embedded.resolve("policies", "pocket")) / "vae"
     loaded = AutoencoderTiny.from_pretrained(folder)

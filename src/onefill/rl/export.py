@@ -27,6 +27,7 @@ from onefill.policy.loading import load_policy
 from onefill.rl.config import RunConfig
 from onefill.rl.lora_layouts import comfy_layout, pairs_of, plain_layout
 from onefill.rl.metrics import MetricsLog, best_step
+from onefill.rl.optimizer_kinds import schedule_free_average
 from onefill.rl.run_folder import RunFolder
 
 _PEFT_FILE = "adapter_model.safetensors"
@@ -51,13 +52,10 @@ def trained_weights(
         return dict(checkpoint.tensors["average"])
     weights = dict(checkpoint.tensors["weights"])
     if config.optimizer.kind == "schedule-free":
-        # As the loop's own ``Optimizer.settled``: x of the paper out of y, which is trained, and z.
-        beyond = 1 - 1 / config.optimizer.betas[0]
         moved = checkpoint.tensors["optimizer"]
-        weights = {
-            name: torch.lerp(weight, moved[f"{name}/z"], beyond) if f"{name}/z" in moved else weight
-            for name, weight in weights.items()
-        }
+        for name, weight in weights.items():
+            if (z := moved.get(f"{name}/z")) is not None:
+                weights[name] = schedule_free_average(weight, z, config.optimizer)
     return weights
 
 

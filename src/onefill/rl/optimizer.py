@@ -11,7 +11,7 @@ from torch import Tensor
 
 from onefill.errors import OnefillError
 from onefill.rl.config import OptimizerConfig
-from onefill.rl.optimizer_kinds import build_optimizer
+from onefill.rl.optimizer_kinds import build_optimizer, schedule_free_average
 from onefill.rl.reference import swapped
 
 _OF_ALL = "all"
@@ -78,18 +78,15 @@ class Optimizer:
     def settled(self) -> Iterator[None]:
         """While this lasts the policy has the weights that the optimizer has arrived at.
 
-        Those of schedule-free are x of the paper (Defazio et al. 2024, Eq. 5), not the point y
-        where its gradient is taken; for other kinds they are the weights themselves.
+        Those of schedule-free are its average, not the point where its gradient is taken; for
+        other kinds they are the weights themselves.
         """
         if self._config.kind != "schedule-free":
             yield
             return
         with torch.no_grad():
-            # y = (1 - beta) z + beta x, solved for x. In a copy: going there and back in place,
-            # as the package's own eval() does, would round, and measuring would change the run.
-            beyond = 1 - 1 / self._config.betas[0]
             weights = {
-                name: torch.lerp(parameter, state["z"], beyond)
+                name: schedule_free_average(parameter, state["z"], self._config)
                 if (state := self._optimizer.state.get(parameter))
                 else parameter.detach().clone()
                 for name, parameter in self._parameters.items()

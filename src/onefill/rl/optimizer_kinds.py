@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from onefill.errors import BadInput
 from onefill.rl.config import OptimizerConfig
@@ -23,6 +24,19 @@ def build_optimizer(
         BadInput: its package is not installed, or cannot work with these settings.
     """
     return _KINDS[config.kind](list(parameters), config)
+
+
+def schedule_free_average(trained: Tensor, z: Tensor, config: OptimizerConfig) -> Tensor:
+    """The weights that schedule-free hands out: x of its paper (Defazio et al. 2024, Eq. 5).
+
+    Args:
+        trained: y, the weights at which it takes the gradient, of any shape.
+        z: its state of that name, of the same shape.
+        config: whose first beta the optimizer has.
+    """
+    # y = (1 - beta) z + beta x, solved for x. In a copy: going there and back in place, as the
+    # package's own eval() does, would round, and measuring would change the run.
+    return torch.lerp(trained, z, 1 - 1 / config.betas[0])
 
 
 def _common(config: OptimizerConfig) -> dict[str, Any]:

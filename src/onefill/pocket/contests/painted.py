@@ -95,7 +95,7 @@ def load_painted(
         OnefillError: pictures could not be fetched, or an adapter does not fit.
     """
     policy = load_policy(embedded.resolve("policies", "pocket"), device=str(device))
-    who = hashlib.sha256(policy.fingerprint().encode())
+    who = hashlib.sha256(f"{_TASK_SHARES} {policy.fingerprint()}".encode())
     for adapter in adapters:
         policy.load_adapter(adapter)
         who.update(policy.fingerprint().encode())

@@ -35,6 +35,7 @@ from onefill.pocket.judge.vision import (
     vision_loss,
 )
 from onefill.pocket.material.sources import HELD_OUT, TRAIN
+from onefill.pocket.scoring.perceptual import load_perceptual
 from onefill.pocket.training_plan import Plan
 from onefill.pocket.training_stage import Losses, run_stage
 
@@ -100,8 +101,10 @@ def train_second_judge(weights: Path, plan: Plan, begin: Path | None = None) -> 
         begin: file of weights to begin from; None for random ones.
 
     Raises:
+        BadInput: the package that LPIPS comes with is not installed.
         OnefillError: pictures could not be fetched, or there are no weights to begin from.
     """
+    load_perceptual(plan.device)  # what is missing is said before any scene is drawn
     if begin is not None and not begin.is_file():
         raise OnefillError(f"--begin {begin.parent}: holds no second judge ({begin.name})")
     seed = plan.seed + 2

@@ -191,11 +191,11 @@ def build(out: Path, plan: Plan, begin: Path | None = None, against: Sequence[Pa
     if begin is not None and begin_judge(student.model, student.tokenizer, begin):
         # Nothing new to read: sight alone goes on, and the language model keeps what it can.
         student.model.model.language_model.requires_grad_(False)
-    points = [copy.deepcopy(student.model)]
     student.to(plan.device)
     parts = PARTS if begin is None else PARTS_BEGUN
+    points = []
     for part in (see, read, together, harden):
-        if part is harden:
+        if begin is not None and part in (see, harden):
             points.append(copy.deepcopy(student.model).cpu())
         share = parts[part.__name__] / sum(parts.values())
         part(student, contests, held_out, plan.part(share))
