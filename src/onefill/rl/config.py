@@ -101,9 +101,10 @@ class MonitorConfig(_Section):
     """A watch for a policy that fools its judge, every N steps; 0 for none.
 
     On ``scenes`` held-out samples per task, with measures that are no judge: the step in
-    brightness across the edge of the mask, and what is changed outside the mask. While the reward
-    rises, ``worse`` times what the start model does raises an alarm, and so does a share
-    ``saturated`` of answers beyond lambda over N steps. ``stop`` ends the run then.
+    brightness across the edge of the mask, what is changed outside the mask, and the step between
+    pixels inside it. While the mean reward rises, ``worse`` times what the start model does raises
+    an alarm, inside the mask a ``worse``-th of it as well; so does a share ``saturated`` of answers
+    beyond lambda over N steps. ``stop`` ends the run then.
     """
 
     every: Annotated[int, Field(ge=0)] = defaults.MONITOR_EVERY

@@ -3,13 +3,14 @@
 A few held-out samples are painted in full, by the policy as it is and by the start model from the
 same noise. A policy that learns to fool its judge does so with what the judge does not look at:
 its reward rises while the seam round the mask gets worse, or what it does to the rest of the
-picture.
+picture, or while a pattern covers what it paints, or all detail goes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from statistics import mean
 from typing import Any
 
 import torch
@@ -43,12 +44,14 @@ class Figures:
         order_gap: how far apart the two orders' probabilities are.
         seam: ``seam_error``.
         outside: ``outside_drift``.
+        texture: ``texture``.
     """
 
     reward: float
     order_gap: float
     seam: float
     outside: float
+    texture: float
 
 
 def seam_error(images: Tensor, masks: Tensor) -> float:
@@ -58,13 +61,30 @@ def seam_error(images: Tensor, masks: Tensor) -> float:
         images: (B, 3, H, W), with the samples' own pixels outside the mask.
         masks: (B, 1, H, W).
     """
+    return _mean_step(images, masks, torch.ne)
+
+
+def texture(images: Tensor, masks: Tensor) -> float:
+    """Mean step between neighbouring pixels that both lie inside the mask, in [0, 1].
+
+    Dots and stripes raise it, blur lowers it.
+
+    Args:
+        images: (B, 3, H, W).
+        masks: (B, 1, H, W), 1 inside.
+    """
+    return _mean_step(images, masks, torch.mul)
+
+
+def _mean_step(images: Tensor, masks: Tensor, counts: Callable[[Tensor, Tensor], Tensor]) -> float:
+    """Of the pairs of neighbours that count, told by their values in the mask."""
     total, count = 0.0, 0
     for dim in (2, 3):
         length = images.shape[dim] - 1
         steps = images.diff(dim=dim).abs().mean(dim=1, keepdim=True)
-        edge = masks.narrow(dim, 0, length) != masks.narrow(dim, 1, length)
-        total += steps[edge].sum().item()
-        count += int(edge.sum())
+        chosen = counts(masks.narrow(dim, 0, length), masks.narrow(dim, 1, length)).bool()
+        total += steps[chosen].sum().item()
+        count += int(chosen.sum())
     return total / max(1, count)
 
 
@@ -137,13 +157,13 @@ class Monitor:
             now = self._figures(scenes.batch, scenes.reference, self._paint(scenes.batch))
             return now, scenes.start
 
-        figures: dict[str, Any] = {}
-        alarms = []
         tasks = list(self._tasks)
-        for name, (now, start) in zip(tasks, self._processes.spread(tasks, look), strict=True):
-            figures[name] = {"now": asdict(now), "start": asdict(start)}
-            alarms += self._worse(name, now, start)
-        return figures, alarms
+        found = dict(zip(tasks, self._processes.spread(tasks, look), strict=True))
+        figures = {
+            name: {"now": asdict(now), "start": asdict(start)}
+            for name, (now, start) in found.items()
+        }
+        return figures, self._worse(found)
 
     def saturation(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
         """What is alarming about the steps logged last.
@@ -168,20 +188,30 @@ class Monitor:
             "to learn; raise lam, take --reference dynamic, or stop here"
         ]
 
-    def _worse(self, name: str, now: Figures, start: Figures) -> list[str]:
-        if now.reward <= start.reward:
+    def _worse(self, found: Mapping[str, tuple[Figures, Figures]]) -> list[str]:
+        """What is alarming about the figures of each task, now and of the start model."""
+        # Of all tasks together: what fools the judge on one is painted on the others as well, and
+        # there it may cost reward.
+        now, start = (mean(pair[which].reward for pair in found.values()) for which in (0, 1))
+        if now <= start:
             return []
-        measures = (
-            ("the step across the mask's edge", now.seam, start.seam),
-            ("the change outside the mask", now.outside, start.outside),
-        )
         return [
-            f"{name}: {what} is {value:.3f}, {value / max(before, _VISIBLE):.1f} times the start "
-            f"model's, while the reward rose from {start.reward:.2f} to {now.reward:.2f}: the "
-            "policy may be fooling its judge; look at samples/"
-            for what, value, before in measures
-            if value > self._config.worse * before and value - before > _VISIBLE
+            f"{name}: {what}, while the reward rose from {start:.2f} to {now:.2f}: the policy may "
+            "be fooling its judge; look at samples/"
+            for name, pair in found.items()
+            for what in self._far(*pair)
         ]
+
+    def _far(self, now: Figures, start: Figures) -> Iterator[str]:
+        for what, value, before, both_ways in (
+            ("the step across the mask's edge", now.seam, start.seam, False),
+            ("the change outside the mask", now.outside, start.outside, False),
+            ("the texture inside the mask", now.texture, start.texture, True),
+        ):
+            times = value / max(before, _VISIBLE)
+            far = times > self._config.worse or (both_ways and times < 1 / self._config.worse)
+            if far and abs(value - before) > _VISIBLE:
+                yield f"{what} is {value:.3f}, {times:.1f} times the start model's"
 
     def _scenes_of(self, name: str) -> _Scenes:
         if name not in self._scenes:
@@ -212,4 +242,5 @@ class Monitor:
             order_gap=order_gaps(forward, backward).mean().item(),
             seam=seam_error(images, batch.masks),
             outside=outside_drift(pictures, batch.images, batch.masks),
+            texture=texture(images, batch.masks),
         )
