@@ -55,12 +55,13 @@ class Experiment:
     of: str = ""
 
 
-_GUARDED: dict[str, Any] = {
+_LONG: dict[str, Any] = {
     "steps": 240,
     "reward": {"centred": True},
     "lam": 0.9,
     "dimensions": {"text-alignment": 3.0},
 }
+_GUARDED: dict[str, Any] = {**_LONG, "penalty": {"weight": 2.0}}
 """Long, and with what keeps a long run honest."""
 
 EXPERIMENTS = {
@@ -89,11 +90,15 @@ EXPERIMENTS = {
     "240 steps, guarded, last update": Experiment(
         weights="adapter-last", of="240 steps, guarded", seeds=3
     ),
+    "240 steps, no penalty": Experiment(settings=_LONG),
+    "240 steps, no penalty, last update": Experiment(
+        weights="adapter-last", of="240 steps, no penalty"
+    ),
     "480 steps, guarded": Experiment(settings={**_GUARDED, "steps": 480}),
     "plain reward": Experiment(settings={"reward": {"shift": 0, "resize": 0.0}}),
-    "led by the second judge": Experiment(settings=_GUARDED, led_by="second-judge", seeds=1),
+    "led by the second judge": Experiment(settings=_LONG, led_by="second-judge", seeds=1),
     "led by the truth": Experiment(
-        settings={**_GUARDED, "tasks": {"removal": 1.0}, "dimensions": {}}, led_by="truth", seeds=1
+        settings={**_LONG, "tasks": {"removal": 1.0}, "dimensions": {}}, led_by="truth", seeds=1
     ),
 }
 """What is compared."""
@@ -111,12 +116,12 @@ CONTRASTS = {
     "loss": ("default", "logistic"),
     "plain reward": ("default", "plain reward"),
     "steps": (
-        *("default", "240 steps", "240 steps, guarded", "240 steps, guarded, last update"),
-        "480 steps, guarded",
+        *("default", "240 steps", "240 steps, no penalty", "240 steps, no penalty, last update"),
+        *("240 steps, guarded", "240 steps, guarded, last update", "480 steps, guarded"),
     ),
     "what leads": (
         "default",
-        "240 steps, guarded",
+        "240 steps, no penalty",
         "led by the second judge",
         "led by the truth",
     ),

@@ -133,7 +133,7 @@ def main(arguments: list[str] | None = None) -> None:
                 pictures.append(edit(photo, box, [flag, words], adapter, out))
             cases.append((words, pictures))
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    draw(cases).save(options.output, quality=80, method=6)
+    draw(cases).save(options.output, quality=60, method=6)
     print(options.output)
 
 

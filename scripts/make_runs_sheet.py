@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from pair_pictures import save_sheet
 from PIL import Image
 
 GAP = 16
@@ -39,7 +38,8 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="+", help="folders of runs")
     parser.add_argument("-o", "--output", type=Path, required=True)
     arguments = parser.parse_args()
-    save_sheet(beside([last_sheet(run) for run in arguments.runs]), arguments.output)
+    sheet = beside([last_sheet(run) for run in arguments.runs])
+    sheet.save(arguments.output, quality=60, method=6)
 
 
 if __name__ == "__main__":
