@@ -14,6 +14,7 @@ import itertools
 import tempfile
 from pathlib import Path
 
+from pair_pictures import save_sheet
 from PIL import Image, ImageDraw, ImageFont
 
 from onefill.cli.app import run
@@ -132,8 +133,7 @@ def main(arguments: list[str] | None = None) -> None:
                 out = shelf / f"{number}-{name}.png"
                 pictures.append(edit(photo, box, [flag, words], adapter, out))
             cases.append((words, pictures))
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    draw(cases).save(options.output, quality=60, method=6)
+    save_sheet(draw(cases), options.output, quality=60, method=6)
     print(options.output)
 
 

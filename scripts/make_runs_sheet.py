@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from pair_pictures import save_sheet
 from PIL import Image
 
 GAP = 16
@@ -39,7 +40,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     arguments = parser.parse_args()
     sheet = beside([last_sheet(run) for run in arguments.runs])
-    sheet.save(arguments.output, quality=60, method=6)
+    save_sheet(sheet, arguments.output, quality=60, method=6)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the sheets of preference pairs share: two results side by side, and a file for the sheet."""
+"""What sheets of pictures share: two results of a pair side by side, and a file for the sheet."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def paste_pair(
         sheet.paste(shown, (at[0] + place * (side + 2), at[1]))
 
 
-def save_sheet(sheet: Image.Image, file: Path) -> None:
-    """Write the sheet, making its folder."""
+def save_sheet(sheet: Image.Image, file: Path, *, quality: int = 88, method: int = 4) -> None:
+    """Write the sheet, making its folder; quality and method are those of WebP."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(file, quality=88)
+    sheet.save(file, quality=quality, method=method)

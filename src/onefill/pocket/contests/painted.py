@@ -92,6 +92,7 @@ def load_painted(
         device: where they compute.
 
     Raises:
+        BadInput: the package that LPIPS comes with is not installed.
         OnefillError: pictures could not be fetched, or an adapter does not fit.
     """
     policy = load_policy(embedded.resolve("policies", "pocket"), device=str(device))
