@@ -16,7 +16,8 @@ from onefill.files import replace_text
 from onefill.rl.curves import Curve
 from onefill.rl.report_charts import draw_chart
 
-_NAMES, _PANEL, _GAP = 130, 150, 14  # pixels across: names of experiments, a panel, between two
+_PANEL, _GAP = 150, 14  # pixels across: a panel, between two
+_LETTER = 6  # pixels across, hardly any letter is wider at this size
 _ROW, _HEAD, _FOOT = 18, 22, 26
 _ACROSS = 4  # panels in a line
 _DOT, _BAR, _LINE, _INK = "#9bb8d3", "#1f5a96", "#999", "#333"
@@ -41,17 +42,18 @@ def draw_contrast(panels: Sequence[Mapping[str, Any]]) -> str:
     """The picture of one contrast; see ``summarise`` for its panels."""
     names = list(dict.fromkeys(name for panel in panels for name in panel["values"]))
     height = _HEAD + _ROW * len(names) + _FOOT
-    width = _NAMES + min(_ACROSS, len(panels)) * (_PANEL + _GAP)
+    margin = _GAP + _LETTER * max(map(len, names))
+    width = margin + min(_ACROSS, len(panels)) * (_PANEL + _GAP)
     parts = []
     for number, panel in enumerate(panels):
         line, place = divmod(number, _ACROSS)
         top = line * height
         if place == 0:
             parts += [
-                _text(_NAMES - 10, top + _HEAD + _ROW * row + 13, name, "end")
+                _text(margin - 10, top + _HEAD + _ROW * row + 13, name, "end")
                 for row, name in enumerate(names)
             ]
-        parts.append(_panel(panel, names, _NAMES + place * (_PANEL + _GAP), top))
+        parts.append(_panel(panel, names, margin + place * (_PANEL + _GAP), top))
     lines = -(-len(panels) // _ACROSS)
     return _svg(width, lines * height, parts)
 

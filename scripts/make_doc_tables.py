@@ -4,7 +4,7 @@ python scripts/make_doc_tables.py [--check] [--docs FOLDER]
 
 A block stands between `<!-- generated: NAME -->` and `<!-- end -->`. It comes from the code, from
 the embedded judge's card, from docs/figures/pocket-score.json, which is what
-`onefill pocket score --json` printed, from docs/figures/rl-evidence*.json, which are what
+`onefill pocket score --json` printed, from docs/figures/rl-evidence.json, which is what
 `bench/rl_evidence.py report --json` wrote, or from docs/figures/judge-*.json, which is what
 `onefill judge-eval --json` printed.
 """
@@ -37,7 +37,6 @@ REMAKE = "python scripts/make_doc_tables.py"
 EXAMPLE = ROOT / "examples" / "onefill-restore"
 SCORE = ROOT / "docs" / "figures" / "pocket-score.json"
 EVIDENCE = ROOT / "docs" / "figures" / "rl-evidence.json"
-ABLATIONS = EVIDENCE.with_name("rl-evidence-sixth-judge.json")
 JUDGES = {
     name: ROOT / "docs" / "figures" / f"judge-{name.replace(' ', '-')}.json"
     for name in ("from scratch", "embedded")
@@ -176,11 +175,9 @@ def policy_score() -> str:
 
 def rl_evidence(table: str) -> str:
     """What RL runs were measured by: the ``headline``, its ``cells``, or the ``table`` of all."""
-    # Every choice of a run was last measured with the judge before the embedded one.
-    file = ABLATIONS if table == "table" else EVIDENCE
-    if not file.is_file():
+    if not EVIDENCE.is_file():
         return "Not measured yet: `bench/rl_evidence.py` does."
-    found = json.loads(file.read_text(encoding="utf-8"))[table]
+    found = json.loads(EVIDENCE.read_text(encoding="utf-8"))[table]
     return _table(found["head"], found["rows"])
 
 

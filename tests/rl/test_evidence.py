@@ -303,3 +303,13 @@ def test_plots_show_every_seed_and_the_curves(evidence, report, campaign, tmp_pa
     assert len(dots) == 4 * 3  # runs, each with three columns
     words = {text.text for text in drawn["rl-evidence-curves.svg"].findall(".//{*}text")}
     assert "fill, structure: 0.6 → 0.8" in words
+
+
+def test_no_name_in_a_plot_is_cut_off(evidence, tmp_path):
+    name = "240 steps, no penalty, last update"
+    panel = {"column": "fill", "at_start": 50, "low": 0, "high": 100, "digits": 0}
+    summary = {"plots": {"steps": [{**panel, "values": {name: [60.0]}}]}, "curves": {}}
+    (file,) = evidence.draw_plots(summary, tmp_path)
+    (text,) = (t for t in ElementTree.parse(file).findall(".//{*}text") if t.text == name)
+    assert text.get("text-anchor") == "end"
+    assert float(text.get("x", 0)) / len(name) > 5.5  # pixels a letter
