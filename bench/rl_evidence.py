@@ -61,8 +61,10 @@ _LONG: dict[str, Any] = {
     "lam": 0.9,
     "dimensions": {"text-alignment": 3.0},
 }
-_GUARDED: dict[str, Any] = {**_LONG, "penalty": {"weight": 2.0}}
+_PENALTY = {"penalty": {"weight": 2.0}}
+_GUARDED: dict[str, Any] = {**_LONG, **_PENALTY}
 """Long, and with what keeps a long run honest."""
+_PLAIN = {"shift": 0, "resize": 0.0}
 
 EXPERIMENTS = {
     "default": Experiment(seeds=3),
@@ -76,11 +78,12 @@ EXPERIMENTS = {
         settings={"dimensions": {"consistency": 0.0, "structure": 0.0, "text-alignment": 0.0}}
     ),
     **{f"{task} alone": Experiment(settings={"tasks": {task: 1.0}}) for task in _ALL_TASKS},
+    "all tasks at once": Experiment(settings={"tasks_per_step": 3}),
     "early gradient": Experiment(settings={"step_range": [0.1, 0.4]}),
     "late gradient": Experiment(settings={"step_range": [0.7, 0.9]}),
     "judged as predicted": Experiment(settings={"image": "predicted"}),
     "centred": Experiment(settings={"reward": {"centred": True}}),
-    "drift penalty": Experiment(settings={"penalty": {"weight": 2.0}}),
+    "drift penalty": Experiment(settings=_PENALTY),
     # Under the fixed reference the average is a bystander: a run without it trains the same.
     "last update": Experiment(weights="adapter-last", of="default", seeds=3),
     "logistic": Experiment(settings={"loss": "logistic"}),
@@ -92,7 +95,11 @@ EXPERIMENTS = {
     "240 steps, no penalty, last update": Experiment(
         weights="adapter-last", of="240 steps, no penalty"
     ),
-    "plain reward": Experiment(settings={"reward": {"shift": 0, "resize": 0.0}}),
+    "240 steps, guarded, plain": Experiment(
+        settings={**_GUARDED, "reward": {"centred": True, **_PLAIN}}, seeds=3
+    ),
+    "plain reward": Experiment(settings={"reward": _PLAIN}),
+    "plain reward, drift penalty": Experiment(settings={"reward": _PLAIN, **_PENALTY}),
     "led by the second judge": Experiment(settings=_LONG, led_by="second-judge", seeds=1),
     "led by the truth": Experiment(
         settings={**_LONG, "tasks": {"removal": 1.0}, "dimensions": {}}, led_by="truth", seeds=1
@@ -105,17 +112,20 @@ CONTRASTS = {
     "reference": ("default", "dynamic reference"),
     "lambda": ("default", "lambda 0.6", "lambda 0.9", "no lambda"),
     "dimensions": ("default", "aesthetics alone"),
-    "tasks": ("default", "with text", *(f"{task} alone" for task in _ALL_TASKS)),
+    "tasks": (
+        *("default", "all tasks at once", "with text"),
+        *(f"{task} alone" for task in _ALL_TASKS),
+    ),
     "gradient step": ("default", "early gradient", "late gradient"),
     "image": ("default", "judged as predicted"),
     "centred": ("default", "centred"),
     "penalty": ("default", "drift penalty"),
     "average": ("default", "last update"),
     "loss": ("default", "logistic"),
-    "plain reward": ("default", "plain reward"),
+    "plain reward": ("default", "plain reward", "plain reward, drift penalty"),
     "steps": (
         *("default", "240 steps, no penalty", "240 steps, no penalty, last update"),
-        *("240 steps, guarded", "240 steps, guarded, last update"),
+        *("240 steps, guarded", "240 steps, guarded, last update", "240 steps, guarded, plain"),
     ),
     "what leads": (
         "default",
