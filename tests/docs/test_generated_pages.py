@@ -111,16 +111,14 @@ def test_the_policy_table_is_what_was_measured(
 def test_the_evidence_of_runs_is_what_was_measured(
     script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file, ablations = tmp_path / "now.json", tmp_path / "before.json"
+    file = tmp_path / "evidence.json"
     monkeypatch.setattr(script, "EVIDENCE", file)
-    monkeypatch.setattr(script, "ABLATIONS", ablations)
     measured = {"headline": "81 (77 to 84)", "cells": "79", "table": "80"}
     page = "".join(f"<!-- generated: rl-{name} -->\n<!-- end -->\n" for name in measured)
     assert script.fill_page(page).count("Not measured yet") == 3
     tables = {
         name: {"head": ["run", name], "rows": [["default", of]]} for name, of in measured.items()
     }
-    ablations.write_text(json.dumps({"table": tables.pop("table")}), encoding="utf-8")
     file.write_text(json.dumps(tables), encoding="utf-8")
     filled = script.fill_page(page)
     for name, of in measured.items():
